@@ -1,0 +1,195 @@
+"""The nouns of a delivery, as PostgreSQL holds them and as every reader sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    SUCCESS = "success"
+    FAILED = "failed"
+    STUCK = "stuck"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+OPEN = frozenset({Status.PENDING, Status.SENDING, Status.SENT, Status.FAILED, Status.STUCK})
+"""A promise not yet kept nor taken back."""
+WAITING = frozenset({Status.PENDING, Status.SENDING, Status.SENT, Status.FAILED})
+"""Will proceed by itself."""
+
+
+class ErrorClass(StrEnum):
+    """Why an attempt failed, in kinds that decide what follows."""
+
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    REJECTED_ASSOCIATION = "rejected-association"
+    ABORTED = "aborted"
+    OUT_OF_RESOURCES = "out-of-resources"
+    NO_PRESENTATION_CONTEXT = "no-presentation-context"
+    PEER_STATUS = "peer-status"
+    UNKNOWN_DESTINATION = "unknown-destination"
+    VANISHED = "vanished"
+    ORTHANC = "orthanc"
+
+
+class Event(StrEnum):
+    """What a line of the timeline says happened (seed 8.2, and beyond it)."""
+
+    STUDY_RECEIVED = "study_received"
+    STUDY_DELETED = "study_deleted"
+    ROUTE_MATCHED = "route_matched"
+    ROUTE_NO_MATCH = "route_no_match"
+    DELIVERY_GREW = "delivery_grew"
+    DELIVERY_SUPERSEDED = "delivery_superseded"
+    SEND_STARTED = "send_started"
+    SEND_SUCCESS = "send_success"
+    SEND_FAILED = "send_failed"
+    SEND_RETRY_SCHEDULED = "send_retry_scheduled"
+    SEND_INTERRUPTED = "send_interrupted"
+    STUDY_STUCK = "study_stuck"
+    DELIVERY_REVIVED = "delivery_revived"
+    DELIVERY_RETRIED = "delivery_retried"
+    DELIVERY_SKIPPED = "delivery_skipped"
+    DELIVERY_CANCELLED = "delivery_cancelled"
+    DESTINATION_UNREACHABLE = "destination_unreachable"
+    DESTINATION_SLOW = "destination_slow"
+    DESTINATION_RECOVERED = "destination_recovered"
+    CONFIG_RELOADED = "config_reloaded"
+    CONFIG_REJECTED = "config_rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One row of routing_state, for reading. Times are timezone-aware UTC."""
+
+    id: int
+    source: str
+    study_id: str
+    study_uid: str | None
+    patient_name: str | None
+    patient_id: str | None
+    study_description: str | None
+    study_date: date | None
+    level: str
+    resource_id: str
+    route: str
+    destination: str
+    priority: int
+    status: Status
+    instance_count: int
+    delivered_count: int
+    attempt_count: int
+    max_attempts: int
+    next_retry_at: datetime | None
+    last_error: str | None
+    last_error_class: str | None
+    last_error_at: datetime | None
+    job_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRecord:
+    """One row of routing_study: what the router knows of a study."""
+
+    source: str
+    study_id: str
+    study_uid: str | None
+    accession_number: str | None
+    patient_name: str | None
+    patient_id: str | None
+    study_description: str | None
+    study_date: date | None
+    sender_aet: str | None
+    instance_count: int
+    first_seen_at: datetime
+    evaluated_at: datetime | None
+    matched_routes: tuple[str, ...]
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEvent:
+    """One row of routing_event. `detail` keys by event: error, error_class, next_retry_at, job_id, duration_ms,
+    instances, reason, by."""
+
+    at: datetime
+    event: Event
+    delivery_id: int | None
+    route: str | None
+    destination: str | None
+    attempt: int | None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationHealth:
+    """One row of destination_health, with how many deliveries wait and are stuck there."""
+
+    destination: str
+    breaker: str
+    max_concurrency: int
+    consecutive_failures: int
+    opened_at: datetime | None
+    open_reason: str | None
+    next_probe_at: datetime | None
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    last_error: str | None
+    last_echo_at: datetime | None
+    last_echo_ms: int | None
+    waiting: int
+    stuck: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingCounts:
+    """Studies and deliveries for `orthanc status`. received…failed: since a moment; pending, stuck: now."""
+
+    received: int
+    matched: int
+    completed: int
+    failed: int
+    pending: int
+    stuck: int
+    pending_studies: int
+    stuck_studies: int
+    oldest_pending_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesVersion:
+    """One routes.yml the router has met."""
+
+    hash: str
+    text: str
+    loaded_at: datetime
+    accepted: bool
+    problems: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterBeat:
+    """The newest sign of life of a router."""
+
+    instance: str
+    started_at: datetime
+    beat_at: datetime
+    alive: bool
+    """Beat within the last 30 seconds, by the database's clock."""
+    detail: Mapping[str, Any]

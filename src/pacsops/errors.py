@@ -1,0 +1,68 @@
+"""Every error pacsops raises on purpose: what happened, and the next step.
+
+An operator meets them as::
+
+    Error: cannot reach Orthanc at http://localhost:8042: connection refused
+    hint: `orthanc status` shows what runs
+
+Anything outside this tree that reaches the command line is a defect.
+"""
+
+from __future__ import annotations
+
+
+class PacsopsError(Exception):
+    """Root of the tree. `hint` is the next thing to do, usually a command."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class SettingsError(PacsopsError):
+    """The .env file or the environment lacks or garbles a value."""
+
+
+class OrthancUnreachable(PacsopsError):
+    """Orthanc's REST API did not answer (refused, timed out, reset)."""
+
+
+class OrthancRefused(PacsopsError):
+    """Orthanc answered with an error. `status` is the HTTP status, `details` Orthanc's own words."""
+
+    def __init__(self, message: str, *, status: int, details: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.details = details
+
+
+class NotFoundInOrthanc(OrthancRefused):
+    """HTTP 404: the study, instance, modality or job is not there (any more)."""
+
+
+class DatabaseUnreachable(PacsopsError):
+    """PostgreSQL did not answer, or the connection broke during a transaction that is now rolled back."""
+
+
+class SchemaMismatch(PacsopsError):
+    """The database's migrations are not those this version of pacsops needs."""
+
+
+class UnknownStudy(PacsopsError):
+    """No study has this Orthanc id, StudyInstanceUID or accession number."""
+
+
+class AmbiguousStudy(PacsopsError):
+    """An accession number names several studies."""
+
+
+class UnknownDestination(PacsopsError):
+    """Orthanc has no DICOM modality of this name."""
+
+
+class DestinationInUse(PacsopsError):
+    """A route or an open delivery still needs the destination."""
+
+
+class NothingToDo(PacsopsError):
+    """A retry, skip or cancel found no delivery in a state it applies to."""

@@ -1,0 +1,107 @@
+"""One typed `Settings`, read from /opt/orthanc/.env and then from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from pacsops.errors import SettingsError
+
+DEFAULT_ENV_FILE = Path("/opt/orthanc/.env")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Endpoints, credentials and paths of one site. Passwords stay out of `repr`."""
+
+    orthanc_url: str
+    orthanc_username: str
+    orthanc_password: str = field(repr=False)
+    postgres_host: str
+    """Host name, address, or the folder of a Unix socket."""
+    postgres_port: int
+    postgres_db: str
+    """pacsops' own database. Orthanc's index is another database, never touched here."""
+    postgres_user: str
+    postgres_password: str = field(repr=False)
+    orthanc_aet: str
+    orthanc_dicom_port: int
+    dicom_storage_path: Path
+    routes_file: Path
+    router_wake_host: str
+    router_wake_port: int
+    """Where the hooks inside Orthanc knock; 0 leaves the router to its one-second poll."""
+    env_file: Path | None
+    """The file these settings came from, None when there was none."""
+
+    @classmethod
+    def load(cls, env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read `env_file`, else the file named by ORTHANC_ENV, else /opt/orthanc/.env; then the environment.
+
+        A value in the file wins over the environment, which fills in what the file does not say.
+
+        Raises:
+            SettingsError: a named file is missing or unreadable, a value is missing or no number.
+        """
+        environ = os.environ if environ is None else environ
+        path = env_file or (Path(environ["ORTHANC_ENV"]) if environ.get("ORTHANC_ENV") else None)
+        if path is None and DEFAULT_ENV_FILE.exists():
+            path = DEFAULT_ENV_FILE
+        values = _Values(path, {**environ, **_read(path)} if path else environ)
+        base = path.parent if path else DEFAULT_ENV_FILE.parent
+        return cls(
+            orthanc_url=values.text("ORTHANC_URL", "http://localhost:8042").rstrip("/"),
+            orthanc_username=values.text("ORTHANC_USERNAME", ""),
+            orthanc_password=values.text("ORTHANC_PASSWORD", ""),
+            postgres_host=values.text("POSTGRES_HOST", "localhost"),
+            postgres_port=values.number("POSTGRES_PORT", 5432),
+            postgres_db=values.text("POSTGRES_DB", "pacsops"),
+            postgres_user=values.text("POSTGRES_USER", "pacsops"),
+            postgres_password=values.text("POSTGRES_PASSWORD", ""),
+            orthanc_aet=values.text("ORTHANC_AET", "ORTHANC"),
+            orthanc_dicom_port=values.number("ORTHANC_DICOM_PORT", 4242),
+            dicom_storage_path=Path(values.text("DICOM_STORAGE_PATH", str(base / "data" / "dicom"))),
+            routes_file=Path(values.text("ROUTES_FILE", str(base / "config" / "routes.yml"))),
+            router_wake_host=values.text("ROUTER_WAKE_HOST", "127.0.0.1"),
+            router_wake_port=values.number("ROUTER_WAKE_PORT", 0),
+            env_file=path,
+        )
+
+
+class _Values:
+    """The merged values, and errors that name the key and the file."""
+
+    def __init__(self, path: Path | None, values: Mapping[str, str | None]) -> None:
+        self._values = values
+        self._where = str(path) if path else "the environment"
+
+    def text(self, key: str, default: str) -> str:
+        return self._values.get(key) or default
+
+    def number(self, key: str, default: int) -> int:
+        value = self._values.get(key)
+        if not value:
+            return default
+        try:
+            return int(value)
+        except ValueError:
+            raise SettingsError(f"{key} in {self._where} is {value!r}, not a whole number") from None
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise SettingsError(
+            f"there is no settings file {path}",
+            hint="name it by ORTHANC_ENV, or deploy with `ansible-playbook -i inventories/<site> site.yml`",
+        )
+    try:
+        # interpolate=False: a password may contain `$`.
+        return {key: value for key, value in dotenv_values(path, interpolate=False).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"cannot read {path}: {error}", hint="it is readable by the site's service user and by root"
+        ) from error
