@@ -60,6 +60,10 @@ class UnknownDestination(PacsopsError):
     """Orthanc has no DICOM modality of this name."""
 
 
+class InvalidDestination(PacsopsError):
+    """A name, AE title, host or port that DICOM or Orthanc would not take."""
+
+
 class DestinationInUse(PacsopsError):
     """A route or an open delivery still needs the destination."""
 

@@ -3,3 +3,328 @@
 Every function is one transaction. Nothing here talks to Orthanc or to a destination: an order changes the state,
 the router does the rest within a second.
 """
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pacsops.database import Database, Transaction
+from pacsops.database.pool import Row
+from pacsops.delivery import breaker, sql
+from pacsops.delivery.model import (
+    OPEN,
+    Delivery,
+    DestinationHealth,
+    Event,
+    RoutingCounts,
+    Status,
+    StudyRecord,
+    TimelineEvent,
+)
+from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
+from pacsops.delivery.timeline import record
+from pacsops.delivery.versions import newest_routes, router_beat, routes_in_force
+from pacsops.errors import AmbiguousStudy, UnknownStudy
+
+__all__ = [
+    "DeliveryFilter",
+    "cancel",
+    "counts",
+    "deliveries",
+    "destination_health",
+    "find_study",
+    "newest_routes",
+    "open_deliveries",
+    "retry",
+    "route_counts",
+    "router_beat",
+    "routes_in_force",
+    "set_concurrency",
+    "skip",
+    "timeline",
+]
+
+_DELIVERY = """
+    id, source, study_id, study_uid, patient_name, patient_id, study_description, study_date, level, resource_id,
+    route_name AS route, destination, priority, status, cardinality(instances) AS instance_count,
+    cardinality(delivered_instances) AS delivered_count, attempt_count, max_attempts, next_retry_at, last_error,
+    last_error_class, last_error_at, job_id, created_at, updated_at, completed_at
+"""
+_STUDY = """
+    source, study_id, study_uid, accession_number, patient_name, patient_id, study_description, study_date,
+    sender_aet, instance_count, first_seen_at, evaluated_at, matched_routes, deleted_at
+"""
+_SHORTEST_PREFIX = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """Which deliveries an order is for; what is None does not restrict. Everything given must hold."""
+
+    study_id: str | None = None
+    delivery_ids: tuple[int, ...] = ()
+    destination: str | None = None
+    route: str | None = None
+    statuses: frozenset[Status] | None = None
+
+
+def find_study(database: Database, name: str) -> StudyRecord:
+    """The study of an Orthanc id (or six and more of its first characters), StudyInstanceUID or accession number.
+
+    Raises:
+        UnknownStudy: none has it.
+        AmbiguousStudy: several have it; the message lists them.
+    """
+    name = name.strip()
+    prefix = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    with database.transaction() as tx:
+        rows = tx.all(
+            f"""
+            SELECT {_STUDY} FROM routing_study
+             WHERE study_id = %(name)s OR study_uid = %(name)s OR accession_number = %(name)s
+                OR (length(%(name)s) >= %(shortest)s AND study_id LIKE %(prefix)s)
+             ORDER BY first_seen_at DESC LIMIT 20
+            """,  # noqa: S608
+            name=name,
+            prefix=prefix,
+            shortest=_SHORTEST_PREFIX,
+        )
+    exact = [row for row in rows if name in (row["study_id"], row["study_uid"])]
+    rows = exact or rows
+    if not rows:
+        raise UnknownStudy(
+            f"no study is known by {name!r}",
+            hint="name it by Orthanc id, StudyInstanceUID or accession number; if Orthanc holds it,"
+            " `orthanc reconcile` makes it known",
+        )
+    if len(rows) > 1:
+        listed = ", ".join(f"{row['study_id']} ({row['study_description'] or 'no description'})" for row in rows[:5])
+        raise AmbiguousStudy(
+            f"{len(rows)} studies are known by {name!r}: {listed}", hint="name one by its Orthanc id"
+        )
+    return StudyRecord(**{**rows[0], "matched_routes": tuple(rows[0]["matched_routes"])})
+
+
+def deliveries(
+    database: Database,
+    *,
+    statuses: Collection[Status] | None = None,
+    study_id: str | None = None,
+    destination: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+) -> list[Delivery]:
+    """Deliveries, the oldest first; `since` is about their last change."""
+    with database.transaction() as tx:
+        rows = tx.all(
+            f"""
+            SELECT {_DELIVERY} FROM routing_state
+             WHERE (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s))
+               AND (%(study_id)s::text IS NULL OR study_id = %(study_id)s)
+               AND (%(destination)s::text IS NULL OR destination = %(destination)s)
+               AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s)
+             ORDER BY id LIMIT %(limit)s
+            """,  # noqa: S608
+            statuses=None if statuses is None else sorted(statuses),
+            study_id=study_id,
+            destination=destination,
+            since=since,
+            limit=limit,
+        )
+    return [_delivery(row) for row in rows]
+
+
+def timeline(database: Database, study_id: str) -> list[TimelineEvent]:
+    """Everything that happened to a study, the oldest first."""
+    with database.transaction() as tx:
+        rows = tx.all(
+            "SELECT at, event, delivery_id, route_name AS route, destination, attempt, detail FROM routing_event"
+            " WHERE study_id = %(study_id)s ORDER BY id",
+            study_id=study_id,
+        )
+    return [TimelineEvent(**{**row, "event": Event(row["event"])}) for row in rows]
+
+
+def destination_health(database: Database) -> dict[str, DestinationHealth]:
+    """Every destination a delivery was ever promised to, or that was ever probed, by name."""
+    with database.transaction() as tx:
+        rows = tx.all(
+            """
+            SELECT h.destination, h.breaker, h.max_concurrency, h.consecutive_failures, h.opened_at, h.open_reason,
+                   h.next_probe_at, h.last_success_at, h.last_failure_at, h.last_error, h.last_echo_at,
+                   h.last_echo_ms,
+                   coalesce(s.waiting, 0) AS waiting, coalesce(s.stuck, 0) AS stuck
+              FROM destination_health h
+              LEFT JOIN (SELECT destination, count(*) FILTER (WHERE status <> 'stuck') AS waiting,
+                                count(*) FILTER (WHERE status = 'stuck') AS stuck
+                           FROM routing_state
+                          WHERE status IN ('pending', 'sending', 'sent', 'failed', 'stuck')
+                          GROUP BY destination) s USING (destination)
+             ORDER BY h.destination
+            """
+        )
+    return {row["destination"]: DestinationHealth(**row) for row in rows}
+
+
+def counts(database: Database, since: datetime) -> RoutingCounts:
+    """Studies received, matched and delivered in full since a moment; deliveries waiting and stuck now."""
+    with database.transaction() as tx:
+        row = tx.one(
+            """
+            SELECT (SELECT count(*) FROM routing_study WHERE first_seen_at >= %(since)s) AS received,
+                   (SELECT count(*) FROM routing_study
+                     WHERE first_seen_at >= %(since)s AND cardinality(matched_routes) > 0) AS matched,
+                   (SELECT count(*) FROM routing_study st
+                     WHERE first_seen_at >= %(since)s AND cardinality(matched_routes) > 0
+                       AND NOT EXISTS (SELECT 1 FROM routing_state s
+                                        WHERE s.study_id = st.study_id AND s.source = st.source
+                                          AND s.status NOT IN ('success', 'skipped', 'cancelled'))) AS completed,
+                   (SELECT count(*) FROM routing_event
+                     WHERE event = 'send_failed' AND at >= %(since)s) AS failed,
+                   w.*
+              FROM (SELECT count(*) FILTER (WHERE status <> 'stuck') AS pending,
+                           count(*) FILTER (WHERE status = 'stuck') AS stuck,
+                           count(DISTINCT study_id) FILTER (WHERE status <> 'stuck') AS pending_studies,
+                           count(DISTINCT study_id) FILTER (WHERE status = 'stuck') AS stuck_studies,
+                           extract(epoch FROM now() - min(created_at) FILTER (WHERE status <> 'stuck'))::float
+                               AS oldest_pending_seconds
+                      FROM routing_state
+                     WHERE status IN ('pending', 'sending', 'sent', 'failed', 'stuck')) w
+            """,
+            since=since,
+        )
+    return RoutingCounts(**row)
+
+
+def route_counts(database: Database, since: datetime) -> dict[str, dict[str, Any]]:
+    """By route: studies matched and deliveries that succeeded since a moment; waiting and stuck now; last match."""
+    with database.transaction() as tx:
+        rows = tx.all(
+            """
+            SELECT route_name,
+                   count(DISTINCT study_id) FILTER (WHERE created_at >= %(since)s) AS matched,
+                   count(*) FILTER (WHERE status = 'success' AND completed_at >= %(since)s) AS success,
+                   count(*) FILTER (WHERE status IN ('pending', 'sending', 'sent', 'failed')) AS waiting,
+                   count(*) FILTER (WHERE status = 'stuck') AS stuck,
+                   max(created_at) AS last_matched_at
+              FROM routing_state GROUP BY route_name ORDER BY route_name
+            """,
+            since=since,
+        )
+    return {row.pop("route_name"): row for row in rows}
+
+
+def open_deliveries(database: Database, destination: str) -> int:
+    """How many deliveries to a destination are neither kept nor taken back."""
+    with database.transaction() as tx:
+        row = tx.one(
+            "SELECT count(*) AS n FROM routing_state WHERE destination = %(destination)s AND status = ANY (%(open)s)",
+            destination=destination,
+            open=sorted(OPEN),
+        )
+    return int(row["n"])
+
+
+def retry(
+    database: Database, wanted: DeliveryFilter, *, by: str, force: bool = False, dry_run: bool = False
+) -> list[Delivery]:
+    """failed, stuck → pending, with all attempts again and the destination probed at once.
+
+    `force` also takes what waits, was skipped, cancelled or delivered (then everything is sent again). Returns the
+    deliveries as they were before; `dry_run` changes nothing.
+    """
+    transition = FORCED_RETRY if force else RETRY
+    with database.transaction() as tx:
+        chosen = _choose(tx, wanted, transition)
+        if chosen and not dry_run:
+            rows = tx.all(
+                sql.RESUME,
+                ids=[delivery.id for delivery in chosen],
+                from_states=transition.from_states,
+                anew=force,
+            )
+            for row in rows:
+                record(tx, Event.DELIVERY_RETRIED, row, by=by)
+            breaker.probe_soon(tx, sorted({delivery.destination for delivery in chosen}))
+    return chosen
+
+
+def skip(
+    database: Database, wanted: DeliveryFilter, *, reason: str, by: str, dry_run: bool = False
+) -> list[Delivery]:
+    """Any open delivery → skipped: the operator decided it is not needed. Returns them as they were before.
+
+    What is being sent at this moment may still arrive.
+    """
+    return _take_back(database, wanted, SKIP, Event.DELIVERY_SKIPPED, reason, by, dry_run)
+
+
+def cancel(
+    database: Database, wanted: DeliveryFilter, *, reason: str, by: str, dry_run: bool = False
+) -> list[Delivery]:
+    """Any open delivery → cancelled: it should never have been planned. Returns them as they were before."""
+    return _take_back(database, wanted, CANCEL, Event.DELIVERY_CANCELLED, reason, by, dry_run)
+
+
+def set_concurrency(database: Database, destination: str, concurrency: int) -> None:
+    """How many deliveries may be on their way to a destination at once (1 and more)."""
+    with database.transaction() as tx:
+        breaker.know(tx, destination)
+        tx.run(
+            "UPDATE destination_health SET max_concurrency = %(n)s WHERE destination = %(destination)s",
+            n=concurrency,
+            destination=destination,
+        )
+
+
+def _take_back(
+    database: Database,
+    wanted: DeliveryFilter,
+    transition: Transition,
+    event: Event,
+    reason: str,
+    by: str,
+    dry_run: bool,
+) -> list[Delivery]:
+    (status,) = transition.enters
+    with database.transaction() as tx:
+        chosen = _choose(tx, wanted, transition)
+        if chosen and not dry_run:
+            rows = tx.all(
+                sql.TAKE_BACK,
+                ids=[delivery.id for delivery in chosen],
+                status=status,
+                from_states=transition.from_states,
+            )
+            for row in rows:
+                record(tx, event, row, reason=reason, by=by)
+    return chosen
+
+
+def _choose(tx: Transaction, wanted: DeliveryFilter, transition: Transition) -> list[Delivery]:
+    """The deliveries a filter names among those a transition applies to, locked in the order of their ids."""
+    statuses = transition.leaves if wanted.statuses is None else transition.leaves & wanted.statuses
+    rows = tx.all(
+        f"""
+        SELECT {_DELIVERY} FROM routing_state
+         WHERE status = ANY (%(statuses)s)
+           AND (%(study_id)s::text IS NULL OR study_id = %(study_id)s)
+           AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
+           AND (%(destination)s::text IS NULL OR destination = %(destination)s)
+           AND (%(route)s::text IS NULL OR route_name = %(route)s)
+         ORDER BY id FOR UPDATE
+        """,  # noqa: S608
+        statuses=sorted(statuses),
+        study_id=wanted.study_id,
+        ids=list(wanted.delivery_ids) or None,
+        destination=wanted.destination,
+        route=wanted.route,
+    )
+    return [_delivery(row) for row in rows]
+
+
+def _delivery(row: Row) -> Delivery:
+    return Delivery(**{**row, "status": Status(row["status"])})

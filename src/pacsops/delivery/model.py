@@ -42,6 +42,22 @@ class ErrorClass(StrEnum):
     ORTHANC = "orthanc"
 
 
+OUTAGE = frozenset(
+    {
+        ErrorClass.REFUSED,
+        ErrorClass.UNREACHABLE,
+        ErrorClass.TIMEOUT,
+        ErrorClass.REJECTED_ASSOCIATION,
+        ErrorClass.ABORTED,
+        ErrorClass.OUT_OF_RESOURCES,
+        ErrorClass.UNKNOWN_DESTINATION,
+    }
+)
+"""The destination is not there to take anything: its breaker counts these."""
+PERMANENT = frozenset({ErrorClass.NO_PRESENTATION_CONTEXT, ErrorClass.PEER_STATUS, ErrorClass.VANISHED})
+"""Trying again changes nothing until a person has changed something."""
+
+
 class Event(StrEnum):
     """What a line of the timeline says happened (seed 8.2, and beyond it)."""
 

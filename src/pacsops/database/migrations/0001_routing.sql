@@ -143,6 +143,7 @@ CREATE TABLE feed_cursor (
     source       varchar(32)  PRIMARY KEY,
     seq          bigint       NOT NULL,
     last_row     jsonb,                                           -- the row at `seq`: a restored database differs there
+    routes_from  timestamptz  NOT NULL DEFAULT now(),             -- what was not touched since is not routed by itself
     scanned_at   timestamptz,                                     -- last complete reconciliation scan
     updated_at   timestamptz  NOT NULL DEFAULT now()
 );

@@ -1,0 +1,158 @@
+"""What the story is told with: the operator's own commands, supervisor to pull plugs, waits that end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+T = TypeVar("T")
+
+COMMAND_SECONDS = 30.0
+"""No single command takes longer, or the story ends."""
+
+
+class StoryEnds(Exception):
+    """Something is not as the demo promises. `evidence`: what was seen instead, line by line."""
+
+    def __init__(self, message: str, evidence: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.evidence = tuple(evidence)
+
+
+class Stage:
+    """Everything here is what a person at this checkout has at hand.
+
+    Args:
+        demo: the `.demo` folder, deployed and running.
+        console: where the story goes.
+    """
+
+    def __init__(self, demo: Path, console: Console) -> None:
+        self._demo = demo
+        self._programs = Path(sys.executable).parent
+        self._environment = {**os.environ, "ORTHANC_ENV": str(demo / ".env")}
+        self._began = time.monotonic()
+        self._step = 0
+        self.console = console
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the story began."""
+        return time.monotonic() - self._began
+
+    def step(self, title: str) -> None:
+        """The heading of the next step, with the time so far."""
+        self._step += 1
+        self.console.print()
+        self.console.print(f"[bold cyan]{self._step}  {title}[/]  [dim]{self.elapsed:.0f} s[/]", highlight=False)
+
+    def tell(self, text: str) -> None:
+        """One line of the story. Never folded: identifiers stay whole when piped."""
+        self.console.print(f"   {text}", highlight=False, soft_wrap=True)
+
+    def ask(self, *arguments: str) -> dict[str, Any]:
+        """`orthanc <arguments> --json`: its answer, whatever the exit code.
+
+        Raises:
+            StoryEnds: no JSON came, or not in time.
+        """
+        done = self._run([str(self._programs / "orthanc"), *arguments, "--json"])
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            raise StoryEnds(
+                f"`orthanc {' '.join(arguments)} --json` failed (exit code {done.returncode})",
+                (done.stderr or done.stdout).splitlines(),
+            ) from None
+        assert isinstance(answer, dict)
+        return answer
+
+    def answers(self, destination: str) -> bool:
+        """Whether the destination answers Orthanc's C-ECHO: `orthanc test-destination`."""
+        return self._run([str(self._programs / "orthanc"), "test-destination", destination]).returncode < 2
+
+    def show(self, *arguments: str) -> int:
+        """`orthanc <arguments>` as the operator sees it; its exit code."""
+        self.console.print(f"\n[bold]$ orthanc {' '.join(arguments)}[/]", highlight=False, soft_wrap=True)
+        self.console.file.flush()
+        return self._run([str(self._programs / "orthanc"), *arguments], capture=False).returncode
+
+    def services(self) -> dict[str, str]:
+        """Supervisor's programs and their states, by full name (`group:name` when grouped).
+
+        Raises:
+            StoryEnds: supervisor does not answer.
+        """
+        done = self._supervisor("status")
+        states = dict(
+            words[:2] for line in done.stdout.splitlines() if len(words := line.split()) >= 2 and words[1].isupper()
+        )
+        if not states:
+            raise StoryEnds("supervisor does not answer: is the demo running?", done.stdout.splitlines())
+        return states
+
+    def plug(self, action: str, neighbour: str) -> None:
+        """`supervisorctl start|stop` one neighbour; nothing when it already is.
+
+        Raises:
+            StoryEnds: it did not obey, or there is no such program.
+        """
+        wanted = {"start": "RUNNING", "stop": "STOPPED"}[action]
+        names = [name for name in self.services() if name.split(":")[-1].lower() == neighbour.lower()]
+        if not names:
+            raise StoryEnds(f"supervisor has no program {neighbour.lower()}", list(self.services()))
+        done = self._supervisor(action, names[0])
+        if self.services()[names[0]] != wanted:
+            raise StoryEnds(f"supervisorctl {action} {names[0]} failed", done.stdout.splitlines())
+
+    def wait_for(
+        self, what: str, probe: Callable[[], T | None], *, within: float, evidence: Callable[[], Sequence[str]]
+    ) -> T:
+        """The first thing `probe` finds (None: not yet), looked for at most `within` seconds.
+
+        Raises:
+            StoryEnds: with `evidence()` when the time is over.
+        """
+        deadline = time.monotonic() + within
+        with self.console.status(f"waiting for {what} (at most {within:.0f} s)"):
+            while (found := probe()) is None:
+                if time.monotonic() > deadline:
+                    raise StoryEnds(f"{what}: not within {within:.0f} s", _gathered(evidence))
+                time.sleep(0.2)
+        return found
+
+    def _supervisor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        configuration = self._demo / "config" / "supervisord.conf"
+        return self._run([str(self._programs / "supervisorctl"), "-c", str(configuration), *arguments])
+
+    def _run(self, command: list[str], *, capture: bool = True) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(  # noqa: S603 - the checkout's own programs, no shell
+                command,
+                env=self._environment,
+                cwd=self._demo.parent,
+                stdin=subprocess.DEVNULL,
+                capture_output=capture,
+                text=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise StoryEnds(f"`{' '.join(command)}` did not end within {COMMAND_SECONDS:.0f} s") from None
+        except OSError as error:
+            raise StoryEnds(f"cannot run {command[0]}: {error.strerror}") from error
+
+
+def _gathered(evidence: Callable[[], Sequence[str]]) -> Sequence[str]:
+    try:
+        return evidence()
+    except StoryEnds as end:  # why there is none is evidence too, and must not hide what was waited for
+        return (str(end), *end.evidence)

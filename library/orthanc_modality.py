@@ -1,0 +1,183 @@
+#!/usr/bin/python
+"""DICOM modalities of Orthanc: destinations and senders."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: orthanc_modality
+short_description: DICOM modalities of Orthanc
+description:
+  - Brings Orthanc's DICOM modalities (destinations and senders) to a wanted state over its REST API. Orthanc takes
+    changes at once and needs no restart.
+  - Rights must be given on purpose; Orthanc itself would allow everything not denied. A destination that sends
+    results back needs O(modalities[].allow_store).
+  - Modalities that are not named are left alone, and returned in RV(unmanaged).
+  - Needs the pacsops package in the Python it runs with.
+options:
+  modalities:
+    description: The modalities. With O(state=absent) only their names matter.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: What routes.yml and people call it. Letters, digits, C(-) and C(_).
+        type: str
+        required: true
+      aet:
+        description: Its AE title, 1 to 16 characters. Required with O(state=present).
+        type: str
+      host:
+        description: Its host name or address. Required with O(state=present).
+        type: str
+      port:
+        description: Its DICOM port.
+        type: int
+        default: 104
+      manufacturer:
+        description: The kind of peer, in Orthanc's words.
+        type: str
+        default: Generic
+      allow_echo:
+        description: It may C-ECHO us.
+        type: bool
+        default: true
+      allow_store:
+        description: It may send us images.
+        type: bool
+        default: false
+      allow_find:
+        description: It may search here.
+        type: bool
+        default: false
+      allow_move:
+        description: It may have images sent elsewhere.
+        type: bool
+        default: false
+      allow_get:
+        description: It may retrieve images.
+        type: bool
+        default: false
+  state:
+    description: Whether Orthanc has them.
+    type: str
+    choices: [present, absent]
+    default: present
+  env_file:
+    description: The site's settings, C(/opt/orthanc/.env) by default. E(ORTHANC_ENV) names another one.
+    type: path
+  url:
+    description: Orthanc's REST API, when not the one of O(env_file). E(ORTHANC_URL) does the same.
+    type: str
+  username:
+    description: Its user, when not the one of O(env_file). E(ORTHANC_USERNAME) does the same.
+    type: str
+  password:
+    description: That user's password. E(ORTHANC_PASSWORD) does the same.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Tells what would change and writes nothing.
+  diff_mode:
+    support: full
+    description: Every value of a changed modality before and after.
+  idempotent:
+    support: full
+    description: Orthanc is written to only where something differs.
+author:
+  - pacsops
+"""
+
+EXAMPLES = r"""
+- name: The destinations are registered
+  orthanc_modality:
+    modalities:
+      - {name: MODLINK, aet: MODLINK, host: 10.251.201.59, port: 104}
+      - {name: MERCURE, aet: MERCURE, host: 172.17.0.1, port: 11112, allow_store: true}
+
+- name: The old archive is gone
+  orthanc_modality:
+    modalities: [{name: OLD_PACS}]
+    state: absent
+"""
+
+RETURN = r"""
+modalities:
+  description: The named modalities as they are now, or would be in check mode.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: MODLINK, aet: MODLINK, host: 10.251.201.59, port: 104, allow_echo: true, allow_store: false}]
+unmanaged:
+  description: Names of modalities that Orthanc has besides.
+  returned: success
+  type: list
+  elements: str
+  sample: [STANFORD_PACS]
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.pacsops_module import (
+    ORTHANC_ARGUMENTS,
+    readable_errors,
+    require_pacsops,
+    settings_of,
+)
+
+RIGHTS = {f"allow_{service}": {"type": "bool", "default": False} for service in ("store", "find", "move", "get")}
+MODALITY = {
+    "name": {"type": "str", "required": True},
+    "aet": {"type": "str"},
+    "host": {"type": "str"},
+    "port": {"type": "int", "default": 104},
+    "manufacturer": {"type": "str", "default": "Generic"},
+    "allow_echo": {"type": "bool", "default": True},
+    **RIGHTS,
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **ORTHANC_ARGUMENTS,
+            "modalities": {"type": "list", "elements": "dict", "required": True, "options": MODALITY},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    require_pacsops(module)
+    from pacsops.orthanc import Modality, Orthanc, all_modalities, ensure, remove  # noqa: PLC0415
+
+    entries = module.params["modalities"]
+    present = module.params["state"] == "present"
+    for entry in entries:
+        if present and not (entry["aet"] and entry["host"]):
+            module.fail_json(msg=f"modality {entry['name']} needs aet and host")
+    with readable_errors(module):
+        orthanc = Orthanc.of(settings_of(module.params))
+        apply = not module.check_mode
+        if present:
+            wanted = [Modality(**entry) for entry in entries]
+            for modality in wanted:  # all are sound before the first is written
+                modality.check()
+            changes = [ensure(orthanc, modality, apply=apply) for modality in wanted]
+        else:
+            changes = [remove(orthanc, entry["name"], apply=apply) for entry in entries]
+        others = set(all_modalities(orthanc)) - {entry["name"] for entry in entries}
+    module.exit_json(
+        changed=any(change.changed for change in changes),
+        diff=[
+            {**change.diff(), "before_header": entry["name"], "after_header": entry["name"]}
+            for change, entry in zip(changes, entries, strict=True)
+            if change.changed
+        ],
+        modalities=[asdict(change.after) for change in changes if change.after],
+        unmanaged=sorted(others),
+    )
+
+
+if __name__ == "__main__":
+    main()

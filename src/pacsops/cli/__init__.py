@@ -1,0 +1,1 @@
+"""The operator's command line: `orthanc` for people, `pacsops` for the service manager."""

@@ -1,0 +1,154 @@
+"""`orthanc show-stuck` and `orthanc show-pending`: what needs somebody, and what only needs time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from pacsops.cli.parameters import Since, destination_option, json_option
+from pacsops.cli.render import Page, ago, deliveries, now, studies, warn, write_json
+from pacsops.cli.site import Site, pass_site
+from pacsops.cli.waiting import reasons
+from pacsops.delivery import desk
+from pacsops.delivery.model import WAITING, Delivery, ErrorClass, RouterBeat, Status
+
+_UNANSWERED = frozenset(
+    {ErrorClass.REFUSED, ErrorClass.UNREACHABLE, ErrorClass.TIMEOUT, ErrorClass.REJECTED_ASSOCIATION}
+)
+
+
+@click.command("show-stuck")
+@json_option
+@destination_option
+@click.option("--since", type=Since(), help="Only what got stuck since then: 24h, 7d, 2026-02-03.")
+@pass_site
+def show_stuck(site: Site, as_json: bool, destination: str | None, since: datetime | None) -> None:
+    """Show deliveries that failed for good and need attention.
+
+    \b
+    Examples:
+      orthanc show-stuck
+      orthanc show-stuck --destination MODLINK --since 24h
+    """
+    stuck = desk.deliveries(site.db, statuses={Status.STUCK}, destination=destination, since=since)
+    if as_json:
+        write_json({"deliveries": [delivery.as_dict() for delivery in stuck]})
+        return
+    page = Page()
+    if not stuck:
+        page.line(_nothing("Nothing is stuck", destination), "✅", indent=0)
+        return
+    page.title("⚠", "STUCK STUDIES (failed routing, need attention)")
+    page.blank()
+    page.table(
+        ("ID", "PATIENT", "STUDY", "DEST", "FAILED", "ERROR"),
+        [
+            (
+                page.study(delivery.study_id),
+                delivery.patient_name or "–",
+                delivery.study_description or "–",
+                delivery.destination,
+                f"{delivery.attempt_count}x",
+                delivery.last_error or "–",
+            )
+            for delivery in stuck
+        ],
+        whole=("ID", "DEST", "FAILED"),
+    )
+    page.blank()
+    page.rule()
+    page.line(f"{how_many(stuck)} stuck", indent=0)
+    page.blank()
+    page.actions(_ways_out(page, stuck))
+
+
+@click.command("show-pending")
+@json_option
+@destination_option
+@pass_site
+def show_pending(site: Site, as_json: bool, destination: str | None) -> None:
+    """Show deliveries that wait or are under way, and why each waits.
+
+    \b
+    Examples:
+      orthanc show-pending
+      orthanc show-pending --destination MODLINK
+    """
+    waiting = desk.deliveries(site.db, statuses=WAITING, destination=destination)
+    why = reasons(waiting, desk.destination_health(site.db), now())
+    if as_json:
+        write_json({"deliveries": [{**d.as_dict(), "waits_for": why[d.id]} for d in waiting]})
+    else:
+        _print_pending(waiting, why, destination)
+    if waiting:
+        warn_without_router(desk.router_beat(site.db))
+
+
+def warn_without_router(beat: RouterBeat | None) -> None:
+    """Say on stderr that nothing moves, when no router is alive."""
+    if beat is None:
+        warn("No router has run yet: nothing is sent.", "start its service, then `orthanc status`")
+    elif not beat.alive:
+        warn(
+            f"The router last gave a sign of life {ago(beat.beat_at)}: nothing is sent.",
+            "start its service again, then `orthanc status`",
+        )
+
+
+def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination: str | None) -> None:
+    page = Page()
+    if not waiting:
+        page.line(_nothing("Nothing waits", destination), "✅", indent=0)
+        return
+    page.title("⏳", "PENDING DELIVERIES (proceed by themselves)")
+    page.blank()
+    page.table(
+        ("ID", "PATIENT", "STUDY", "DEST", "SINCE", "WHY IT WAITS"),
+        [
+            (
+                page.study(delivery.study_id),
+                delivery.patient_name or "–",
+                delivery.study_description or "–",
+                delivery.destination,
+                ago(delivery.created_at).removesuffix(" ago"),
+                why[delivery.id],
+            )
+            for delivery in waiting
+        ],
+        whole=("ID", "DEST", "SINCE"),
+    )
+    page.blank()
+    page.rule()
+    page.line(f"{how_many(waiting)} pending", indent=0)
+    page.blank()
+    first = page.study(waiting[0].study_id)
+    page.actions(
+        [
+            (f"orthanc history {first}", "View its full routing history"),
+            (f"orthanc cancel {first} --reason …", "Take the delivery back"),
+            (f"orthanc test-destination {waiting[0].destination}", "Ask the destination for a sign of life"),
+        ]
+    )
+
+
+def _ways_out(page: Page, stuck: Sequence[Delivery]) -> list[tuple[str, str]]:
+    first = page.study(stuck[0].study_id)
+    silent = sorted({delivery.destination for delivery in stuck if delivery.last_error_class in _UNANSWERED})
+    return [
+        *((f"orthanc test-destination {name}", "Is it back? Says what its answer means") for name in silent[:3]),
+        (f"orthanc retry {first}", "Retry routing for this study"),
+        ("orthanc retry --all", "Retry all stuck studies"),
+        (f"orthanc skip {first} --reason …", "Mark as skipped (won't retry)"),
+        (f"orthanc history {first}", "View full routing history"),
+    ]
+
+
+def how_many(rows: Sequence[Delivery]) -> str:
+    distinct = len({delivery.study_id for delivery in rows})
+    return studies(distinct) + (f" ({deliveries(len(rows))})" if len(rows) != distinct else "")
+
+
+def _nothing(what: str, destination: str | None) -> str:
+    return f"{what} for {destination}." if destination else f"{what}."

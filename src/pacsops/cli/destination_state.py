@@ -1,0 +1,131 @@
+"""How a destination stands: what Orthanc knows of it, what the deliveries met there, which routes use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pacsops.cli.render import ago, deliveries, moment
+from pacsops.cli.rules import Rules
+from pacsops.delivery.model import DestinationHealth
+from pacsops.orthanc import Modality
+
+SLOW_MS = 1000
+"""A C-ECHO that takes longer is worth a warning."""
+
+State = Literal["reachable", "slow", "failing", "down", "recovering", "unused", "not configured"]
+
+_SIGNS: Mapping[State, str] = {
+    "reachable": "✅",
+    "slow": "⚠",
+    "failing": "⚠",
+    "down": "❌",
+    "recovering": "⏳",
+    "unused": "–",
+    "not configured": "❌",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationState:
+    """One destination. `registered` is None when Orthanc could not be asked."""
+
+    name: str
+    registered: bool | None
+    modality: Modality | None
+    health: DestinationHealth | None
+    routes: tuple[str, ...]
+
+    @property
+    def state(self) -> State:
+        health = self.health
+        if self.registered is False:
+            return "not configured"
+        if health is None or (health.last_success_at, health.last_failure_at, health.last_echo_at) == (None,) * 3:
+            return "unused"
+        if health.breaker == "open":
+            return "down"
+        if health.breaker == "draining":
+            return "recovering"
+        if health.consecutive_failures:
+            return "failing"
+        return "slow" if (health.last_echo_ms or 0) > SLOW_MS else "reachable"
+
+    @property
+    def shown(self) -> str:
+        """Sign and words for a table."""
+        words: str = self.state
+        health = self.health
+        if self.state == "slow" and health and health.last_echo_ms:
+            words = f"slow ({health.last_echo_ms / 1000:.1f}s)"
+        elif self.state == "down" and health and health.opened_at:
+            words = f"down since {moment(health.opened_at)}"
+        elif self.state == "failing" and health:
+            words = f"failing ({health.consecutive_failures}x)"
+        return f"{_SIGNS[self.state]} {words}"
+
+    @property
+    def last_success(self) -> str:
+        return ago(self.health.last_success_at) if self.health and self.health.last_success_at else "never"
+
+    @property
+    def issue(self) -> tuple[Literal["warning", "error"], str] | None:
+        """What needs attention here, if anything."""
+        health = self.health
+        if health is None or self.state in ("unused", "reachable", "recovering", "not configured"):
+            return None
+        if self.state == "down":
+            since = f" since {moment(health.opened_at)}" if health.opened_at else ""
+            why = f" ({health.open_reason})" if health.open_reason else ""
+            return (
+                "error",
+                f"{self.name} is down{since}{why}; {deliveries(health.waiting)} wait and go out by themselves.",
+            )
+        if self.state == "failing":
+            return "warning", f"{self.name} failed {health.consecutive_failures}x in a row: {health.last_error}."
+        return "warning", f"{self.name} answers slowly ({health.last_echo_ms} ms)."
+
+    def as_dict(self) -> dict[str, Any]:
+        modality, health = self.modality, self.health
+        return {
+            "name": self.name,
+            "registered": self.registered,
+            "aet": modality.aet if modality else None,
+            "host": modality.host if modality else None,
+            "port": modality.port if modality else None,
+            "state": self.state,
+            "breaker": health.breaker if health else None,
+            "max_concurrency": health.max_concurrency if health else None,
+            "down_since": health.opened_at if health else None,
+            "down_reason": health.open_reason if health else None,
+            "last_success_at": health.last_success_at if health else None,
+            "last_failure_at": health.last_failure_at if health else None,
+            "last_error": health.last_error if health else None,
+            "last_echo_at": health.last_echo_at if health else None,
+            "last_echo_ms": health.last_echo_ms if health else None,
+            "waiting": health.waiting if health else 0,
+            "stuck": health.stuck if health else 0,
+            "routes": list(self.routes),
+        }
+
+
+def destination_states(
+    modalities: Mapping[str, Modality] | None, health: Mapping[str, DestinationHealth], rules: Rules | None
+) -> list[DestinationState]:
+    """Every destination that Orthanc, an open delivery or a route in force knows, by name.
+
+    What Orthanc no longer knows and nothing waits for is past: it is left out.
+    """
+    used = rules.table.destinations if rules else frozenset[str]()
+    owed = {name for name, row in health.items() if row.waiting or row.stuck or modalities is None}
+    return [
+        DestinationState(
+            name=name,
+            registered=None if modalities is None else name in modalities,
+            modality=(modalities or {}).get(name),
+            health=health.get(name),
+            routes=rules.naming(name) if rules else (),
+        )
+        for name in sorted({*(modalities or {}), *owed, *used})
+    ]

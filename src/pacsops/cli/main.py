@@ -1,0 +1,124 @@
+"""The `orthanc` command: its commands in their order, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping
+
+import click
+
+from pacsops.cli import database, deliveries, destinations, history, orders, reconcile, routes, status, version
+from pacsops.cli.render import Page
+from pacsops.errors import NothingToDo, PacsopsError
+
+_EPILOG = """\b
+Exit codes: 0 healthy or done, 1 warnings or nothing to do, 2 errors.
+Settings:   /opt/orthanc/.env, or the file ORTHANC_ENV names.
+Completion: eval "$(_ORTHANC_COMPLETE=bash_source orthanc)"   (zsh_source, fish_source)
+"""
+
+
+class Sections(click.Group):
+    """A group whose help lists commands by subject, and which prints pacsops' errors with their hints."""
+
+    sections: Mapping[str, tuple[click.Command, ...]]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [command.name or "" for commands in self.sections.values() for command in commands]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.list_commands(ctx)))
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([((c.name or "").ljust(width), c.get_short_help_str(limit=60)) for c in commands])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except PacsopsError as error:
+            show_error(error)
+            ctx.exit(1 if isinstance(error, NothingToDo) else 2)
+
+
+def show_error(error: PacsopsError) -> None:
+    """`Error: …` and `hint: …` on stderr."""
+    page = Page(stderr=True)
+    first, *rest = str(error).splitlines() or [type(error).__name__]
+    page.line(f"{'' if isinstance(error, NothingToDo) else 'Error: '}{first}", indent=0, style="red")
+    for line in rest:
+        page.line(line)
+    if error.hint:
+        page.line(f"hint: {error.hint}", indent=0)
+
+
+@click.group(
+    cls=Sections, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="pacsops", prog_name="orthanc", message="%(prog)s %(version)s (pacsops)")
+def orthanc() -> None:
+    """See and mend the DICOM traffic of this site.
+
+    \b
+    Examples:
+      orthanc status
+      orthanc show-stuck --destination MODLINK
+    """
+
+
+@click.command("help")
+@click.argument("command", nargs=-1)
+@click.pass_context
+def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
+    """Show help for a command.
+
+    \b
+    Examples:
+      orthanc help retry
+      orthanc help routes explain
+    """
+    context = ctx.find_root()
+    for name in command:
+        found = context.command.get_command(context, name) if isinstance(context.command, click.Group) else None
+        if found is None:
+            raise click.UsageError(f"There is no command {' '.join(command)!r}; see `orthanc help`.")
+        context = click.Context(found, info_name=name, parent=context)
+    click.echo(context.get_help())
+
+
+def _assemble() -> None:
+    assert isinstance(orthanc, Sections)
+    orthanc.sections = {
+        "Health": (status.status, version.version),
+        "Deliveries": (
+            deliveries.show_stuck,
+            deliveries.show_pending,
+            history.history,
+            orders.retry,
+            orders.skip,
+            orders.cancel,
+            reconcile.reconcile,
+        ),
+        "Destinations": (
+            destinations.list_destinations,
+            destinations.add_destination,
+            destinations.remove_destination,
+            destinations.test_destination,
+        ),
+        "Routes": (routes.routes, routes.route_status),
+        "Maintenance": (database.db_migrate, show_help),
+    }
+    for commands in orthanc.sections.values():
+        for command in commands:
+            orthanc.add_command(command)
+
+
+_assemble()
+
+
+def main() -> None:
+    """The console script. Text that a terminal's encoding lacks is replaced, never an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    orthanc.main(prog_name="orthanc")

@@ -1,0 +1,62 @@
+"""`orthanc reconcile`: find studies in Orthanc that were never routed, and route them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime
+
+import click
+
+from pacsops.cli.parameters import Since, json_option
+from pacsops.cli.render import Page, deliveries, moment, studies, warn, write_json
+from pacsops.cli.site import Site, pass_site
+
+_SILENT_SECONDS = 2.0
+
+
+@click.command("reconcile")
+@click.option("--since", type=Since(), default="7d", show_default=True, help="Studies that changed since then.")
+@json_option
+@click.pass_context
+@pass_site
+def reconcile(site: Site, ctx: click.Context, since: datetime, as_json: bool) -> None:
+    """Find studies that were never routed, and route them.
+
+    \b
+    Examples:
+      orthanc reconcile
+      orthanc reconcile --since 30d
+
+    Compares Orthanc with what the router knows, as the router itself does from time to time. Nothing is sent twice:
+    what was delivered stays delivered.
+    """
+    from pacsops.router import reconcile as scan  # noqa: PLC0415 (loads the router for this command alone)
+
+    result = scan.reconcile(site.db, site.orthanc, since, _Progress())
+    if as_json:
+        write_json({"since": since, **asdict(result)})
+        ctx.exit(1 if result.unreadable else 0)
+    page = Page()
+    page.title("🔄", f"RECONCILED (since {moment(since)})")
+    page.line(f"{studies(result.scanned)} in Orthanc compared, {deliveries(result.planned)} planned.")
+    for study in result.studies:
+        page.line(f"orthanc history {page.study(study)}", "🔍")
+    if result.unreadable:
+        warn(
+            f"{studies(len(result.unreadable))} could not be read from Orthanc: {', '.join(result.unreadable[:5])}",
+            "Orthanc's log says more; the router tries again by itself",
+        )
+        ctx.exit(1)
+
+
+class _Progress:
+    """Says on stderr how far a scan is, once it takes longer than two seconds, and then once a second."""
+
+    def __init__(self) -> None:
+        self._speak_at = time.monotonic() + _SILENT_SECONDS
+
+    def __call__(self, scanned: int, held: int) -> None:
+        if time.monotonic() >= self._speak_at:
+            self._speak_at = time.monotonic() + 1
+            click.echo(f"{scanned:,} of {studies(held)} compared…", err=True)

@@ -1,0 +1,224 @@
+"""How a page looks: title, rule, sections, tables, and the next commands at its end.
+
+Data goes to stdout, hints and progress to stderr. On a terminal a page fits the terminal's width; in a pipe
+nothing is coloured, wrapped or shortened, so that grep and awk see whole identifiers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, TextIO
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+SCHEMA_VERSION = 1
+"""Of every --json answer. Keys may be added within a version, never renamed or removed."""
+
+_RULE_WIDTH = 78
+_UNLIMITED = 10_000  # columns: what a pipe has
+_SHORT_ID = 13  # the first two groups of an Orthanc identifier: 48 bits of its SHA-1
+# C0, DEL, C1 (CSI is U+009B) and the bidirectional overrides: DICOM text comes from strangers.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+_STYLES = {"✅": "green", "❌": "red", "⚠": "yellow", "⏳": "yellow", "🚫": "dim", "⏭": "dim"}
+
+
+def printable(text: object) -> str:
+    """`text` without what could steer a terminal; each such character becomes U+FFFD."""
+    return _UNPRINTABLE.sub("\ufffd", str(text))
+
+
+def write_json(payload: Mapping[str, Any]) -> None:
+    """One JSON object on stdout, with its schema_version; times are ISO 8601 in UTC."""
+    document = json.dumps(
+        {"schema_version": SCHEMA_VERSION, **payload}, default=_jsonable, ensure_ascii=False, indent=2
+    )
+    # JSON leaves DEL and C1 as they are, a terminal does not.
+    sys.stdout.write(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", document) + "\n")
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class Page:
+    """What one command prints, in order. Every text passes `printable`."""
+
+    def __init__(self, file: TextIO | None = None, *, stderr: bool = False) -> None:
+        self._console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
+        if not self._console.is_terminal:
+            self._console.width = _UNLIMITED
+
+    @property
+    def shortens(self) -> bool:
+        """True on a terminal, where identifiers are cut to a prefix every command takes back."""
+        return self._console.is_terminal
+
+    def study(self, study_id: str) -> str:
+        """An Orthanc identifier as this page shows it."""
+        return study_id[:_SHORT_ID] if self.shortens else study_id
+
+    def title(self, sign: str, text: str) -> None:
+        self._print(Text(f"{mark(sign)}{printable(text)}", style="bold"))
+        self.rule()
+
+    def rule(self) -> None:
+        self._print(Text("━" * min(_RULE_WIDTH, self._console.width), style="dim"))
+
+    def section(self, name: str) -> None:
+        self._print(Text(""))
+        self._print(Text(printable(name), style="bold"))
+
+    def blank(self) -> None:
+        self._print(Text(""))
+
+    def line(self, text: str, sign: str = "", *, indent: int = 2, style: str = "") -> None:
+        """One paragraph; a sign before it is followed by text that stays clear of it when wrapped."""
+        if not sign:
+            self._print(Padding(Text(printable(text), style=style), (0, 0, 0, indent), expand=False))
+            return
+        self._grid([(mark(sign), printable(text))], indent, [_STYLES.get(sign, ""), style], gap=0)
+
+    def facts(self, pairs: Iterable[tuple[str, str]], *, indent: int = 2) -> None:
+        """Labels and values, values aligned."""
+        self._grid([(f"{label}:", printable(value)) for label, value in pairs], indent, ["", ""], gap=2)
+
+    def side_by_side(self, *columns: tuple[str, Sequence[tuple[str, str]]]) -> None:
+        """Sections of labels and values next to each other."""
+        outer = Table.grid(padding=(0, 4, 0, 0))
+        cells = []
+        for heading, rows in columns:
+            outer.add_column()
+            inner = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+            for label, value in rows:
+                cell = Text(printable(value), style=_STYLES.get(value[:1], ""))
+                inner.add_row(f"  {printable(label)}", cell)
+            cells.append(Group(Text(heading, style="bold"), inner))
+        outer.add_row(*cells)
+        self._print(outer)
+
+    def table(
+        self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = (), indent: int = 0
+    ) -> None:
+        """Columns under their headers; those named in `whole` never wrap. A sign that starts a cell colours it."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=any(headers))
+        for header in headers:
+            table.add_column(header, no_wrap=header in whole or not self.shortens, overflow="fold")
+        for row in rows:
+            cells = [printable(cell) for cell in row]
+            table.add_row(*(Text(cell, style=_STYLES.get(cell[:1], "")) for cell in cells))
+        self._print(Padding(table, (0, 0, 0, indent), expand=False))
+
+    def actions(self, commands: Iterable[tuple[str, str]], *, heading: str = "ACTIONS:") -> None:
+        """The exact next commands, each with what it does; printed on stdout as the end of the page."""
+        self._print(Text(heading, style="bold"))
+        self._grid([(command, meaning) for command, meaning in commands], 2, ["cyan", ""], gap=3)
+
+    def advice(self, text: str) -> None:
+        """The closing remark below the last rule."""
+        self.line(text, "💡", indent=0)
+
+    def _grid(self, rows: Iterable[tuple[str, str]], indent: int, styles: Sequence[str], *, gap: int) -> None:
+        grid = Table.grid(padding=(0, gap, 0, 0))
+        grid.add_column(no_wrap=True, style=styles[0])
+        grid.add_column(style=styles[1], overflow="fold", no_wrap=not self.shortens)
+        for left, right in rows:
+            grid.add_row(Text(printable(left)), Text(right))
+        self._print(Padding(grid, (0, 0, 0, indent), expand=False))
+
+    def _print(self, renderable: Text | Table | Padding) -> None:
+        if self.shortens:
+            self._console.print(renderable)
+            return
+        with self._console.capture() as captured:
+            self._console.print(renderable)
+        for line in captured.get().splitlines():
+            self._console.out(line.rstrip(), highlight=False)
+
+
+def mark(sign: str) -> str:
+    """A sign padded so that texts after narrow and wide ones align."""
+    width = Text(sign).cell_len
+    return sign + " " * (3 - width)
+
+
+def warn(text: str, hint: str | None = None) -> None:
+    """A remark on stderr that leaves stdout to the data."""
+    page = Page(stderr=True)
+    page.line(text, "⚠", indent=0)
+    if hint:
+        page.line(f"hint: {hint}", indent=0)
+
+
+# ── words for times and sizes ────────────────────────────────────────────────────────────────────────────────
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def moment(at: datetime) -> str:
+    """Local time; the date only when it is not today."""
+    local = at.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+
+
+def timestamp(at: datetime) -> str:
+    """Local date and time to the second."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def lasting(seconds: float) -> str:
+    """A duration in its largest fitting unit: 45s, 5m, 3h, 2d."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, round(seconds))}s"
+
+
+def ago(at: datetime) -> str:
+    return f"{lasting((now() - at).total_seconds())} ago"
+
+
+def soon(at: datetime) -> str:
+    """When something is due: `now`, or `in 2m`."""
+    seconds = (at - now()).total_seconds()
+    return "now" if seconds <= 1 else f"in {lasting(seconds)}"
+
+
+def size(octets: int) -> str:
+    """Octets in decimal units, as disks are sold: 450 GB."""
+    value = float(octets)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """`1 study`, `1,204 studies`."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def studies(number: int) -> str:
+    return count(number, "study", "studies")
+
+
+def deliveries(number: int) -> str:
+    return count(number, "delivery", "deliveries")

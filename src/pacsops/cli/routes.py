@@ -1,0 +1,282 @@
+"""`orthanc routes`, `routes explain` and `route-status`: what the rules say, why, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pacsops.cli.parameters import Since, json_option
+from pacsops.cli.render import Page, ago, count, moment, warn, write_json
+from pacsops.cli.rules import Rules, rules_in_force
+from pacsops.cli.site import Site, pass_site
+from pacsops.delivery import desk
+from pacsops.errors import (
+    AmbiguousStudy,
+    DatabaseUnreachable,
+    OrthancRefused,
+    OrthancUnreachable,
+    SchemaMismatch,
+    UnknownStudy,
+)
+from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, all_modalities, complete, study_facts
+from pacsops.routes import FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
+
+
+@click.group("routes", invoke_without_command=True)
+@json_option
+@click.option("--validate", is_flag=True, help="List every problem of routes.yml; exit code 2 if it has one.")
+@click.option("--file", type=click.Path(path_type=Path), help="With --validate: this file instead of the site's.")
+@click.pass_context
+@pass_site
+def routes(site: Site, ctx: click.Context, as_json: bool, validate: bool, file: Path | None) -> None:
+    """List routing rules, check them, explain them.
+
+    \b
+    Examples:
+      orthanc routes
+      orthanc routes --validate --file new-routes.yml
+      orthanc routes explain 6b9e19d9-6209
+    """
+    if file is not None and not validate:
+        raise click.UsageError("--file goes with --validate.")
+    if ctx.invoked_subcommand is not None:
+        if validate or as_json:
+            raise click.UsageError(f"Say it after the command: orthanc routes {ctx.invoked_subcommand} … --json")
+    elif validate:
+        ctx.exit(_validate(site, file, as_json=as_json))
+    else:
+        _list(rules_in_force(site), as_json=as_json)
+
+
+@routes.command("explain")
+@click.argument("study")
+@json_option
+@pass_site
+def explain(site: Site, study: str, as_json: bool) -> None:
+    """Explain why each route takes a study or not.
+
+    \b
+    Examples:
+      orthanc routes explain 6b9e19d9-6209
+      orthanc routes explain ACC-2026-0815 --json
+
+    STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number. Asks the
+    routes in force about the study as it is in Orthanc now; sends nothing.
+    """
+    rules = rules_in_force(site)
+    header, facts = study_facts(site.orthanc, _study_id(site, study))
+    wanting = rules.table.instances_needing(facts, INDEXED_KEYWORDS)
+    if wanting:
+        facts = complete(site.orthanc, facts, wanting)
+    aet_of = {name: modality.aet for name, modality in all_modalities(site.orthanc).items()}
+    explanations = rules.table.explain(facts, aet_of)
+    if as_json:
+        write_json(
+            {
+                "study_id": header.study_id,
+                "study_uid": header.study_uid,
+                "routes_hash": rules.table.hash,
+                "routes": [explanation.as_dict() for explanation in explanations],
+            }
+        )
+        return
+    _print_explanations(Page(), rules, header, explanations)
+
+
+@click.command("route-status")
+@click.option("--since", type=Since(), default="24h", show_default=True, help="Count from then: 24h, 7d, 2026-02-03.")
+@json_option
+@pass_site
+def route_status(site: Site, since: datetime, as_json: bool) -> None:
+    """Show what came of each route recently.
+
+    \b
+    Examples:
+      orthanc route-status
+      orthanc route-status --since 7d
+    """
+    counts = desk.route_counts(site.db, since)
+    in_force = [route.name for route in rules_in_force(site).table.routes]
+    former = [name for name in counts if name not in in_force]
+    none: dict[str, Any] = {"matched": 0, "success": 0, "waiting": 0, "stuck": 0, "last_matched_at": None}
+    rows = [{"route": name, "in_force": name in in_force, **counts.get(name, none)} for name in [*in_force, *former]]
+    if as_json:
+        write_json({"since": since, "routes": rows})
+        return
+    page = Page()
+    page.title("📋", f"ROUTE STATUS (since {moment(since)})")
+    page.blank()
+    page.table(
+        ("ROUTE", "MATCHED", "DELIVERED", "WAITING", "STUCK", "LAST MATCH"),
+        [
+            (
+                row["route"] if row["in_force"] else f"{row['route']} (no longer in routes.yml)",
+                str(row["matched"]),
+                str(row["success"]),
+                str(row["waiting"]),
+                str(row["stuck"]),
+                ago(row["last_matched_at"]) if row["last_matched_at"] else "never",
+            )
+            for row in rows
+        ],
+        whole=("MATCHED", "DELIVERED", "WAITING", "STUCK", "LAST MATCH"),
+    )
+    page.blank()
+    page.rule()
+    page.line("Matched counts studies, the others count deliveries; waiting and stuck are now.", indent=0)
+    if any(row["stuck"] for row in rows):
+        page.advice("Run 'orthanc show-stuck' for what is stuck.")
+
+
+def _validate(site: Site, file: Path | None, *, as_json: bool) -> int:
+    """Print every problem as a compiler does; the exit code."""
+    path = file or site.settings.routes_file
+    try:
+        destinations = frozenset(all_modalities(site.orthanc))
+    except (OrthancUnreachable, OrthancRefused) as error:
+        warn(f"Destinations were not checked: {error}.")
+        destinations = None
+    try:
+        table = read_routes(path, destinations=destinations)
+    except RoutesInvalid as error:
+        if as_json:
+            problems = [problem.as_dict() for problem in error.problems]
+            write_json({"file": str(path), "valid": False, "problems": problems})
+        else:
+            page = Page()
+            for problem in error.problems:
+                page.line(str(problem), indent=0)
+            warn(f"{path} is not valid: {count(len(error.problems), 'problem')}.")
+        return 2
+    if as_json:
+        valid = {"valid": True, "problems": [], "hash": table.hash, "routes": len(table.routes)}
+        write_json({"file": str(path), **valid, "destinations_checked": destinations is not None})
+    else:
+        Page().line(f"{path} is valid: {count(len(table.routes), 'route')}.", "✅", indent=0)
+    return 0
+
+
+def _list(rules: Rules, *, as_json: bool) -> None:
+    if as_json:
+        write_json(
+            {
+                "hash": rules.table.hash,
+                "in_force_since": rules.since,
+                "routes": [_as_dict(route) for route in rules.table.routes],
+            }
+        )
+        return
+    page = Page()
+    page.title("📋", f"ROUTES ({len(rules.table.routes)}, in order of evaluation)")
+    for route in rules.table.routes:
+        page.section(route.name + ("" if route.enabled else "  (disabled)"))
+        page.facts(_facts(route))
+    page.blank()
+    page.rule()
+    if rules.since is None:
+        page.line("Read from the file: no router is known to have these in force.", "⚠", indent=0)
+    else:
+        page.line(f"In force since {moment(rules.since)} ({rules.table.hash[:12]}).", indent=0)
+    page.actions(
+        [
+            ("orthanc routes --validate", "Check the file"),
+            ("orthanc routes explain <study>", "Why each route takes a study or not"),
+            ("orthanc route-status", "What came of each route"),
+        ]
+    )
+
+
+def _facts(route: Route) -> list[tuple[str, str]]:
+    when = [f"{field.field.name} {condition}" for field in route.match for condition in field.conditions]
+    policy = route.retry
+    rows = [
+        ("About", route.description),
+        ("When", " and ".join(when)),
+        ("Send", f"{route.send.replace('_', ' ')} → {', '.join(route.destinations)}"),
+        (
+            "Retry",
+            f"{count(policy.max_attempts, 'attempt')}, {policy.backoff} backoff from {policy.initial_delay:g}s",
+        ),
+        ("Priority", f"{route.priority}{', final: later routes are not looked at' if route.final else ''}"),
+        ("Sends back", "also to the system the images came from" if route.send_back else ""),
+    ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _as_dict(route: Route) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "description": route.description,
+        "enabled": route.enabled,
+        "priority": route.priority,
+        "match": {field.field.name: [str(condition) for condition in field.conditions] for field in route.match},
+        "send": route.send,
+        "destinations": list(route.destinations),
+        "retry": {
+            "max_attempts": route.retry.max_attempts,
+            "backoff": route.retry.backoff,
+            "initial_delay": route.retry.initial_delay,
+        },
+        "final": route.final,
+        "send_back": route.send_back,
+        "line": route.line,
+    }
+
+
+def _study_id(site: Site, name: str) -> str:
+    """Orthanc's id of a study that the router, or only Orthanc, knows.
+
+    Raises:
+        UnknownStudy, AmbiguousStudy
+    """
+    try:
+        return desk.find_study(site.db, name).study_id
+    except (UnknownStudy, DatabaseUnreachable, SchemaMismatch) as error:
+        found = site.orthanc.lookup(name)
+        if not found:
+            raise UnknownStudy(
+                f"no study is known by {name!r}, not to Orthanc either",
+                hint="name it by Orthanc id, StudyInstanceUID or accession number",
+            ) from error
+    if len(found) > 1:
+        raise AmbiguousStudy(
+            f"{count(len(found), 'study', 'studies')} are known by {name!r}: {', '.join(found[:5])}",
+            hint="name one by its Orthanc id",
+        )
+    return found[0]
+
+
+def _print_explanations(page: Page, rules: Rules, header: StudyHeader, explanations: list[RouteExplanation]) -> None:
+    page.title("🔍", f"ROUTES FOR STUDY {page.study(header.study_id)}")
+    page.facts([("Patient", header.patient_name or "–"), ("Study", header.study_description or "–")])
+    for explanation in explanations:
+        route = explanation.route
+        sign = "✅" if explanation.matched else "❌" if explanation.evaluated else "⏭"
+        verdict = "matches" if explanation.matched else "does not match" if explanation.evaluated else "not looked at"
+        page.blank()
+        page.line(f"{route.name}: {verdict}", sign, indent=0, style="bold")
+        page.line(explanation.reason, indent=3)
+        for field in explanation.fields:
+            _print_field(page, field, explanation.instances)
+        sent: dict[tuple[str, str], int] = {}
+        for selection in explanation.selections:
+            key = (selection.level, selection.destination)
+            sent[key] = sent.get(key, 0) + len(selection.instances)
+        for (level, destination), images in sent.items():
+            page.line(f"→ {destination}: {count(images, 'image')}, as {level}", indent=3)
+    page.blank()
+    page.rule()
+    if rules.since is None:
+        page.line("By the file: no router is known to have these routes in force.", "⚠", indent=0)
+    page.actions([(f"orthanc history {page.study(header.study_id)}", "What was sent so far")])
+
+
+def _print_field(page: Page, field: FieldExplanation, images: int) -> None:
+    actual = "absent" if field.actual is None else repr(field.actual)
+    for condition in field.conditions:
+        held_by = f"{condition.held_by} of {count(images, 'image')}"
+        sign = "✅" if condition.held else "❌"
+        page.line(f"{field.field} is {actual}; wants {condition.condition} ({held_by})", sign, indent=3)

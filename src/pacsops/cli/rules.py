@@ -1,0 +1,40 @@
+"""The routes in force: what the router last accepted, or what it would load when none has run yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pacsops.cli.site import Site
+from pacsops.delivery import desk
+from pacsops.errors import DatabaseUnreachable, SchemaMismatch
+from pacsops.routes import RouteTable, load_routes, read_routes
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Routes and where they come from."""
+
+    table: RouteTable
+    since: datetime | None
+    """When the router took them; None: read from the file, no router is known to have them."""
+
+    def naming(self, destination: str) -> tuple[str, ...]:
+        """Names of the routes that send to a destination."""
+        return tuple(route.name for route in self.table.routes if destination in route.destinations)
+
+
+def rules_in_force(site: Site, *, database_answers: bool | None = None) -> Rules:
+    """From PostgreSQL, else from the file. `database_answers`: the caller has found out already.
+
+    Raises:
+        RoutesInvalid: neither the database has any, nor is the file readable and valid.
+    """
+    if database_answers is not False:
+        try:
+            accepted = desk.routes_in_force(site.db)
+        except (DatabaseUnreachable, SchemaMismatch):
+            accepted = None
+        if accepted is not None:
+            return Rules(load_routes(accepted.text), accepted.loaded_at)
+    return Rules(read_routes(site.settings.routes_file), None)

@@ -1,0 +1,155 @@
+"""`orthanc status`: one look at everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from pacsops.cli.health import Health, Issue, examine, for_how_long
+from pacsops.cli.parameters import json_option
+from pacsops.cli.render import Page, count, lasting, moment, size, studies, write_json
+from pacsops.cli.site import Site, pass_site
+
+_SIGNS = {"running": "✅", "down": "❌", "silent": "❌", "never ran": "❌"}
+
+
+@click.command("status")
+@json_option
+@click.option("--quiet", "-q", is_flag=True, help="Only show issues; nothing when all is well.")
+@click.pass_context
+@pass_site
+def status(site: Site, ctx: click.Context, as_json: bool, quiet: bool) -> None:
+    """Show system status and health.
+
+    \b
+    Examples:
+      orthanc status
+      orthanc status --quiet || echo "look at the PACS"
+
+    Asks Orthanc and PostgreSQL and takes what the router knows of the destinations; whatever does not answer is
+    an issue, the rest is shown all the same. Exit code: 0 healthy, 1 warnings, 2 errors.
+    """
+    health = examine(site)
+    if as_json:
+        write_json(as_document(health))
+    elif quiet:
+        _print_issues(Page(), health.issues)
+    else:
+        _print(Page(), health)
+    ctx.exit(health.exit_code)
+
+
+def as_document(health: Health) -> dict[str, Any]:
+    """What --json prints."""
+    rules, rejected = health.rules, health.rejected
+    return {
+        "services": health.services,
+        "storage": health.storage,
+        "routing": asdict(health.routing) if health.routing else {},
+        "destinations": [destination.as_dict() for destination in health.destinations],
+        "routes": {
+            "hash": rules.table.hash if rules else None,
+            "in_force_since": rules.since if rules else None,
+            "count": len(rules.table.routes) if rules else 0,
+            "rejected": {"hash": rejected.hash, "at": rejected.loaded_at, "problems": list(rejected.problems)}
+            if rejected
+            else None,
+        },
+        "issues": [asdict(issue) for issue in health.issues],
+        "exit_code": health.exit_code,
+    }
+
+
+def _print(page: Page, health: Health) -> None:
+    page.title("🏥", "ORTHANC STATUS")
+    page.blank()
+    page.side_by_side(
+        ("SERVICES", [(name, _service(service)) for name, service in health.services.items()]),
+        ("STORAGE", _storage(health.storage)),
+    )
+    if health.routing is not None:
+        page.section("ROUTING (last 24 hours)")
+        _print_routing(page, health)
+    if health.destinations:
+        page.section("DESTINATIONS")
+        page.table(
+            ("", "", "", ""),
+            [
+                (
+                    destination.name,
+                    destination.shown,
+                    f"last success: {destination.last_success}",
+                    _owed(destination.health.waiting, destination.health.stuck) if destination.health else "",
+                )
+                for destination in health.destinations
+            ],
+            indent=2,
+        )
+    page.section("ROUTES")
+    page.line(_routes(health))
+    page.blank()
+    page.rule()
+    _print_issues(page, health.issues)
+    if not health.issues:
+        page.line("All is well.", "✅", indent=0)
+
+
+def _print_routing(page: Page, health: Health) -> None:
+    counts = health.routing
+    assert counts is not None
+    oldest = counts.oldest_pending_seconds
+    rows = [
+        ("📥", "Received", studies(counts.received)),
+        ("🔍", "Matched a route", studies(counts.matched)),
+        ("✅", "Completed", studies(counts.completed)),
+        ("❌", "Failed", count(counts.failed, "attempt")),
+        ("⏳", "Pending", studies(counts.pending_studies) + (f", oldest {lasting(oldest)}" if oldest else "")),
+        ("⚠", "Stuck", studies(counts.stuck_studies)),
+    ]
+    for sign, label, value in rows:
+        page.line(f"{label + ':':<17}{value}", sign)
+
+
+def _print_issues(page: Page, issues: list[Issue]) -> None:
+    for issue in issues:
+        page.line(issue.message, "❌" if issue.severity == "error" else "⚠", indent=0)
+        page.line(f"→ {issue.hint}", indent=3)
+
+
+def _service(service: Mapping[str, Any]) -> str:
+    said = f"{_SIGNS[service['state']]} {service['state']}"
+    if service["state"] != "running":
+        return said
+    version = f" {service['version'].split(' ')[0]}" if service.get("version") else ""
+    answers = f" ({service['answers_ms']} ms)" if "answers_ms" in service else ""
+    return said + version + answers + for_how_long(service.get("since"))
+
+
+def _storage(storage: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if "studies" in storage:
+        rows.append(("DICOM:", f"{studies(storage['studies'])} ({size(storage['dicom_bytes'])})"))
+    if "database_bytes" in storage:
+        rows.append(("Database:", size(storage["database_bytes"])))
+    if "free_bytes" in storage:
+        rows.append(("Free:", f"{size(storage['free_bytes'])} of {size(storage['total_bytes'])}"))
+    return rows or [("unknown", "")]
+
+
+def _owed(waiting: int, stuck: int) -> str:
+    return ", ".join(
+        part for part in (f"{waiting} waiting" if waiting else "", f"{stuck} stuck" if stuck else "") if part
+    )
+
+
+def _routes(health: Health) -> str:
+    rules = health.rules
+    if rules is None:
+        return "❌ none in force"
+    what = f"{count(len(rules.table.routes), 'route')} ({rules.table.hash[:12]})"
+    if rules.since is None:
+        return f"⚠ {what} in the file; the router has not taken them yet"
+    return f"✅ {what} in force since {moment(rules.since)}"

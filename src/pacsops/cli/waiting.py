@@ -1,0 +1,52 @@
+"""Why a delivery that is not done yet waits, in an operator's words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from pacsops.cli.render import moment, soon
+from pacsops.delivery.model import Delivery, DestinationHealth, Status
+
+_IN_FLIGHT = frozenset({Status.SENDING, Status.SENT})
+
+
+def reasons(deliveries: Iterable[Delivery], health: Mapping[str, DestinationHealth], now: datetime) -> dict[int, str]:
+    """By delivery number, why each waits. `deliveries` holds everything open at its destinations."""
+    deliveries = list(deliveries)
+    busy = Counter(delivery.destination for delivery in deliveries if delivery.status in _IN_FLIGHT)
+    return {
+        delivery.id: _reason(delivery, health.get(delivery.destination), busy[delivery.destination], now)
+        for delivery in deliveries
+    }
+
+
+def _reason(delivery: Delivery, health: DestinationHealth | None, in_flight: int, now: datetime) -> str:
+    if delivery.status in _IN_FLIGHT:
+        job = f", job {delivery.job_id}" if delivery.job_id else ""
+        return f"being sent since {moment(delivery.updated_at)}{job}"
+    if health is not None and health.breaker == "open":
+        return _down(delivery.destination, health)
+    due = delivery.next_retry_at
+    if due is not None and due > now:
+        return _not_yet(delivery, due)
+    if health is not None and health.breaker == "draining":
+        return f"{delivery.destination} is back, its backlog is sent bit by bit"
+    if health is not None and in_flight >= health.max_concurrency:
+        return f"in line: {delivery.destination} is sent {health.max_concurrency} at a time"
+    return "due now"
+
+
+def _not_yet(delivery: Delivery, due: datetime) -> str:
+    reason = f": {delivery.last_error}" if delivery.last_error else ""
+    if delivery.status is not Status.FAILED:
+        return f"due {soon(due)}{reason}"
+    return f"attempt {delivery.attempt_count + 1} of {delivery.max_attempts} {soon(due)}{reason}"
+
+
+def _down(destination: str, health: DestinationHealth) -> str:
+    since = f" since {moment(health.opened_at)}" if health.opened_at else ""
+    why = f" ({health.open_reason})" if health.open_reason else ""
+    asked = f", asked again {soon(health.next_probe_at)}" if health.next_probe_at else ""
+    return f"{destination} is down{since}{why}{asked}"

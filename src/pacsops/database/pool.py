@@ -1,0 +1,130 @@
+"""Transactions on PostgreSQL, one connection a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+
+from pacsops.errors import DatabaseUnreachable
+from pacsops.settings import Settings
+
+Row = dict[str, Any]
+
+
+class Transaction:
+    """An open transaction: READ COMMITTED, committed when its `with` block ends well, else rolled back."""
+
+    def __init__(self, connection: psycopg2.extensions.connection) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, **parameters: Any) -> list[Row]:
+        """Every row, as dictionaries by column name."""
+        with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(sql, parameters)
+            return [dict(row) for row in cursor.fetchall()]
+
+    def one_or_none(self, sql: str, **parameters: Any) -> Row | None:
+        """The first row, None when there is none."""
+        rows = self.all(sql, **parameters)
+        return rows[0] if rows else None
+
+    def one(self, sql: str, **parameters: Any) -> Row:
+        """The first row of a statement that always returns one."""
+        return self.all(sql, **parameters)[0]
+
+    def run(self, sql: str, **parameters: Any) -> int:
+        """Execute a statement for its effect; the number of rows it touched."""
+        with self._connection.cursor() as cursor:
+            # None, not {}: without parameters a literal % in a migration stays what it is.
+            cursor.execute(sql, parameters or None)
+            return cursor.rowcount
+
+
+class Database:
+    """pacsops' database of one site. Threads share the object; each has a connection of its own.
+
+    A broken connection is dropped and the next transaction opens another, so a restart of PostgreSQL costs the
+    transactions under way and nothing else.
+    """
+
+    def __init__(self, settings: Settings, application: str = "pacsops") -> None:
+        self._settings = settings
+        self._application = application
+        self._local = threading.local()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """One transaction.
+
+        Raises:
+            DatabaseUnreachable: PostgreSQL does not answer, or went away meanwhile; nothing was committed, except
+                when it went away during the commit itself: then nobody knows, and callers' steps are idempotent.
+        """
+        connection = self._connection()
+        try:
+            yield Transaction(connection)
+            connection.commit()
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            self.close()
+            raise DatabaseUnreachable(
+                f"the connection to {self._where} broke: {_first_line(error)}", hint=self._hint
+            ) from error
+        except BaseException:
+            with suppress(psycopg2.Error):
+                connection.rollback()
+            if connection.closed:
+                self.close()
+            raise
+
+    def close(self) -> None:
+        """Close this thread's connection, if it has one."""
+        connection = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            with suppress(psycopg2.Error):
+                connection.close()
+
+    @property
+    def _where(self) -> str:
+        settings = self._settings
+        return f"PostgreSQL database {settings.postgres_db} at {settings.postgres_host}:{settings.postgres_port}"
+
+    @property
+    def _hint(self) -> str:
+        return "receiving goes on without it and deliveries wait; `orthanc status` shows what runs"
+
+    def _connection(self) -> psycopg2.extensions.connection:
+        connection: psycopg2.extensions.connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection.closed:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        settings = self._settings
+        try:
+            return psycopg2.connect(
+                host=settings.postgres_host,
+                port=settings.postgres_port,
+                dbname=settings.postgres_db,
+                user=settings.postgres_user,
+                password=settings.postgres_password or None,
+                application_name=self._application,
+                connect_timeout=5,
+                # A PostgreSQL host that vanished without a word is noticed within half a minute.
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+                options="-c timezone=UTC -c lock_timeout=15s -c statement_timeout=120s",
+            )
+        except psycopg2.OperationalError as error:
+            raise DatabaseUnreachable(f"cannot reach {self._where}: {_first_line(error)}", hint=self._hint) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0]

@@ -1,0 +1,31 @@
+"""The statements that change deliveries, each a file a DBA can read without Python."""
+
+from importlib import resources
+
+
+def _read(name: str) -> str:
+    return (resources.files(__name__) / f"{name}.sql").read_text("utf-8")
+
+
+PLAN = _read("plan")
+PLANNED = _read("planned")
+GROW = _read("grow")
+SUPERSEDE = _read("supersede")
+CLAIM_DESTINATION = _read("claim_destination")
+CLAIM_DELIVERIES = _read("claim_deliveries")
+RESCUE = _read("rescue")
+HEARTBEAT = _read("heartbeat")
+SUBMIT = _read("submit")
+FINISH = _read("finish")
+FAIL = _read("fail")
+RELEASE = _read("release")
+SHRINK = _read("shrink")
+REVIVE = _read("revive")
+RESUME = _read("resume")
+TAKE_BACK = _read("take_back")
+NOTE_SUCCESS = _read("note_success")
+NOTE_FAILURE = _read("note_failure")
+OPEN_BREAKER = _read("open_breaker")
+CLAIM_PROBES = _read("claim_probes")
+NOTE_PROBE = _read("note_probe")
+RECORD_EVENT = _read("record_event")

@@ -1,0 +1,23 @@
+-- sending|sent → success, or → pending when instances came meanwhile.
+WITH held AS (
+    SELECT id, ARRAY(SELECT DISTINCT unnest(delivered_instances || attempt_instances) ORDER BY 1) AS delivered
+      FROM routing_state
+     WHERE id = %(id)s AND claim_token = %(token)s AND status = ANY (%(from_states)s)
+       FOR UPDATE
+)
+UPDATE routing_state s
+   SET delivered_instances = held.delivered,
+       attempt_instances = '{}',
+       status = CASE WHEN cardinality(held.delivered) = cardinality(s.instances) THEN 'success' ELSE 'pending' END,
+       next_retry_at = CASE WHEN cardinality(held.delivered) = cardinality(s.instances) THEN NULL ELSE now() END,
+       completed_at = CASE WHEN cardinality(held.delivered) = cardinality(s.instances) THEN now() END,
+       attempt_count = CASE WHEN cardinality(held.delivered) = cardinality(s.instances) THEN attempt_count ELSE 0 END,
+       first_failed_at = NULL,
+       last_error = NULL, last_error_class = NULL, last_error_at = NULL,
+       job_status = 'success',
+       claim_token = NULL, claimed_by = NULL, lease_until = NULL,
+       updated_at = now()
+  FROM held
+ WHERE s.id = held.id
+RETURNING s.id, s.status, s.source, s.study_id, s.route_name, s.destination, s.attempt_count,
+          cardinality(s.instances) - cardinality(s.delivered_instances) AS remaining

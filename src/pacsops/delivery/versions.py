@@ -1,0 +1,88 @@
+"""Each routes.yml ever met, and the routers' signs of life."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pacsops.database import Database
+from pacsops.database.pool import Row
+from pacsops.delivery.model import Event, RouterBeat, RoutesVersion
+from pacsops.delivery.timeline import record_site
+
+_COLUMNS = "hash, text, loaded_at, accepted, problems"
+
+
+def routes_in_force(database: Database) -> RoutesVersion | None:
+    """The newest accepted routes.yml."""
+    return _newest(database, "WHERE accepted")
+
+
+def newest_routes(database: Database) -> RoutesVersion | None:
+    """The newest routes.yml met, which may be a rejected one."""
+    return _newest(database, "")
+
+
+def note_routes(
+    database: Database, *, hash_: str, text: str, accepted: bool, problems: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Write down a routes.yml the router has met. False when it is the newest already, with the same verdict."""
+    said = json.dumps(list(problems))
+    with database.transaction() as tx:
+        newest = tx.one_or_none(f"SELECT {_COLUMNS} FROM routes_version ORDER BY id DESC LIMIT 1")  # noqa: S608
+        if newest is not None and (newest["hash"], newest["accepted"]) == (hash_, accepted):
+            if newest["problems"] == json.loads(said):
+                return False
+            # The same file, but a destination it names came or went.
+            tx.run(
+                "UPDATE routes_version SET problems = %(problems)s WHERE id = (SELECT max(id) FROM routes_version)",
+                problems=said,
+            )
+            return False
+        tx.run(
+            "INSERT INTO routes_version (hash, text, accepted, problems)"
+            " VALUES (%(hash)s, %(text)s, %(accepted)s, %(problems)s)",
+            hash=hash_,
+            # PostgreSQL's text has no NUL; a file with one is never accepted, what is kept of it is for the eye.
+            text=text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:1_000_000],
+            accepted=accepted,
+            problems=said,
+        )
+        event = Event.CONFIG_RELOADED if accepted else Event.CONFIG_REJECTED
+        record_site(tx, event, route_version=hash_, problems=len(problems))
+    return True
+
+
+def beat(database: Database, instance: str, detail: Mapping[str, Any]) -> None:
+    """A router says it is alive; `detail` is what it wants `orthanc status` to know."""
+    with database.transaction() as tx:
+        tx.run(
+            """
+            INSERT INTO router_heartbeat (instance, detail) VALUES (%(instance)s, %(detail)s)
+            ON CONFLICT (instance) DO UPDATE SET beat_at = now(), detail = excluded.detail
+            """,
+            instance=instance,
+            detail=json.dumps(dict(detail), default=str),
+        )
+        tx.run("DELETE FROM router_heartbeat WHERE beat_at < now() - interval '7 days'")
+
+
+def router_beat(database: Database) -> RouterBeat | None:
+    """The newest sign of life, None when no router ever ran."""
+    with database.transaction() as tx:
+        row = tx.one_or_none(
+            "SELECT instance, started_at, beat_at, detail, beat_at > now() - interval '30 seconds' AS alive"
+            " FROM router_heartbeat ORDER BY beat_at DESC LIMIT 1"
+        )
+    return None if row is None else RouterBeat(**row)
+
+
+def _newest(database: Database, where: str) -> RoutesVersion | None:
+    with database.transaction() as tx:
+        row = tx.one_or_none(f"SELECT {_COLUMNS} FROM routes_version {where} ORDER BY id DESC LIMIT 1")  # noqa: S608
+    return None if row is None else _version(row)
+
+
+def _version(row: Row) -> RoutesVersion:
+    return RoutesVersion(**{**row, "problems": tuple(row["problems"])})

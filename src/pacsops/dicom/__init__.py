@@ -1,0 +1,1 @@
+"""Data sets: synthetic studies for simulated neighbours and tests."""

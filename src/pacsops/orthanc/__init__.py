@@ -1,0 +1,52 @@
+"""Orthanc's REST API: studies and their facts, the log of changes, modalities, jobs."""
+
+from pacsops.orthanc.changes import Change, ChangesPage, changes, last_change
+from pacsops.orthanc.client import Orthanc, Statistics, StudyHeader
+from pacsops.orthanc.facts import INDEXED_KEYWORDS, complete, study_facts
+from pacsops.orthanc.failures import JobFailure, classify, failure_of
+from pacsops.orthanc.jobs import Job, job, store_jobs, submit_store
+from pacsops.orthanc.modalities import (
+    Echo,
+    Modality,
+    ModalityChange,
+    all_modalities,
+    echo,
+    echo_unregistered,
+    ensure,
+    remove,
+)
+
+statistics = Orthanc.statistics
+studies_of = Orthanc.studies_of
+studies_page = Orthanc.studies_page
+
+__all__ = [
+    "INDEXED_KEYWORDS",
+    "Change",
+    "ChangesPage",
+    "Echo",
+    "Job",
+    "JobFailure",
+    "Modality",
+    "ModalityChange",
+    "Orthanc",
+    "Statistics",
+    "StudyHeader",
+    "all_modalities",
+    "changes",
+    "classify",
+    "complete",
+    "echo",
+    "echo_unregistered",
+    "ensure",
+    "failure_of",
+    "job",
+    "last_change",
+    "remove",
+    "statistics",
+    "store_jobs",
+    "studies_of",
+    "studies_page",
+    "study_facts",
+    "submit_store",
+]

@@ -1,0 +1,217 @@
+"""Deliveries become Orthanc's store jobs, and every job's end is written down.
+
+Each delivery is claimed before its job is submitted, and its job's id is written down after. A router killed between
+the two leaves a claim without a job: whoever rescues it looks for the job in Orthanc before sending again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pacsops.delivery import claims, outcomes
+from pacsops.delivery.claims import Claim
+from pacsops.delivery.model import ErrorClass
+from pacsops.delivery.retry import Failure, Wait
+from pacsops.errors import OrthancRefused
+from pacsops.observe.logs import EventLog
+from pacsops.orthanc import Job, JobFailure, failure_of, store_jobs, submit_store
+from pacsops.orthanc.jobs import job
+from pacsops.router.site import Site
+
+_LOG = EventLog("routing")
+MOST_IN_FLIGHT = 32
+"""As Orthanc's ConcurrentJobs: a job that waits inside Orthanc holds a destination's slot for nothing."""
+RESCUE_SECONDS = 5.0
+IDLE_SECONDS = 1.0
+_BUSY_SECONDS = 0.05
+_AFTER_INTERRUPTION_SECONDS = 1.0
+
+
+@dataclass
+class _InFlight:
+    """A claim whose job Orthanc works on."""
+
+    claim: Claim
+    job_id: str
+    since: float | None
+    """Monotonic time of the submission; None when another router submitted it."""
+
+
+class Dispatcher:
+    """Claims, submits, tracks. One thread calls `step`."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._in_flight: dict[str, _InFlight] = {}
+        self._beat_at = 0.0
+        self._rescue_at = 0.0
+        self._started = False
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def step(self) -> float:
+        """Everything there is to do now; the seconds to wait before looking again."""
+        self._keep_leases()
+        self._rescue()
+        self._track()
+        self._claim_and_submit()
+        return _BUSY_SECONDS if self._in_flight else IDLE_SECONDS
+
+    def _keep_leases(self) -> None:
+        if not self._in_flight or time.monotonic() < self._beat_at:
+            return
+        held = claims.heartbeat(self._site.database, self._in_flight)
+        for token in self._in_flight.keys() - held:
+            # Taken over, or taken back by an operator: what becomes of it is no longer ours to say.
+            lost = self._in_flight.pop(token)
+            _LOG.warning("claim_lost", delivery_id=lost.claim.delivery_id, destination=lost.claim.destination)
+        self._beat_at = time.monotonic() + claims.HEARTBEAT_SECONDS
+
+    def _rescue(self) -> None:
+        if time.monotonic() < self._rescue_at:
+            return
+        dead = () if self._started else self._dead_workers()
+        rescued = claims.rescue(self._site.database, self._site.worker, dead_workers=dead)
+        self._started = True
+        self._rescue_at = time.monotonic() + RESCUE_SECONDS
+        orphans = [claim for claim in rescued if claim.job_id is None]
+        known = store_jobs(self._site.orthanc) if orphans else []
+        for claim in rescued:
+            if claim.job_id is not None:
+                self._in_flight[claim.token] = _InFlight(claim, claim.job_id, since=None)
+            else:
+                self._adopt(claim, known)
+
+    def _dead_workers(self) -> Collection[str]:
+        """Workers of this host, at our start, whose process is gone; and ourselves in an earlier life."""
+        host = self._site.worker.rpartition(":")[0]
+        holders = claims.workers_in_flight(self._site.database)
+        return [
+            worker
+            for worker in holders
+            if worker == self._site.worker or (worker.startswith(f"{host}:") and not _runs(worker.rpartition(":")[2]))
+        ]
+
+    def _adopt(self, claim: Claim, jobs: Collection[Job]) -> None:
+        """The router that held the claim died before it wrote a job down. Was there one?"""
+        modality = self._site.modalities().get(claim.destination)
+        taken = {flight.job_id for flight in self._in_flight.values()}
+        twins = [
+            found
+            for found in jobs
+            if modality is not None
+            and found.remote_aet == modality.aet
+            and sorted(found.parent_resources) == sorted(claim.instances)
+            and found.id not in taken
+            and not claims.is_written_down(self._site.database, claim, found.id)
+        ]
+        if len(twins) == 1:
+            self._submitted(claim, twins[0].id, since=None)
+        else:
+            outcomes.release(
+                self._site.database, claim, Failure(ErrorClass.ORTHANC, "the router was interrupted"), wait=0.0
+            )
+
+    def _claim_and_submit(self) -> None:
+        while (room := MOST_IN_FLIGHT - len(self._in_flight)) > 0:
+            claimed = claims.claim(self._site.database, self._site.worker, most=room)
+            if not claimed:
+                return
+            for number, claim in enumerate(claimed):
+                try:
+                    self._submit(claim)
+                except BaseException:
+                    # Orthanc is away: give back this claim's successors at once, not when their leases end.
+                    for waiting in claimed[number:]:
+                        self._interrupted(waiting, "Orthanc does not answer")
+                    raise
+
+    def _submit(self, claim: Claim) -> None:
+        since = time.monotonic()
+        try:
+            job_id = submit_store(self._site.orthanc, claim.destination, claim.instances)
+        except OrthancRefused as error:
+            self._failed(claim, failure_of(error))
+            return
+        self._submitted(claim, job_id, since)
+
+    def _submitted(self, claim: Claim, job_id: str, since: float | None) -> None:
+        if outcomes.submitted(self._site.database, claim, job_id):
+            self._in_flight[claim.token] = _InFlight(claim, job_id, since)
+            _LOG.info("send_started", **_about(claim), job_id=job_id, instances=len(claim.instances))
+
+    def _track(self) -> None:
+        for token, flight in list(self._in_flight.items()):
+            found = job(self._site.orthanc, flight.job_id)
+            if found is None:
+                self._interrupted(flight.claim, "Orthanc restarted while it was sending")
+            elif found.state == "Success":
+                self._arrived(flight)
+            elif found.state == "Failure" and found.failure is not None:
+                self._failed(flight.claim, found.failure)
+            else:
+                continue
+            del self._in_flight[token]
+
+    def _arrived(self, flight: _InFlight) -> None:
+        duration = None if flight.since is None else round((time.monotonic() - flight.since) * 1000)
+        if outcomes.finish(self._site.database, flight.claim, duration_ms=duration):
+            _LOG.info("send_success", **_about(flight.claim), job_id=flight.job_id, duration_ms=duration)
+
+    def _interrupted(self, claim: Claim, why: str) -> None:
+        failure = Failure(ErrorClass.ORTHANC, why)
+        if outcomes.release(self._site.database, claim, failure, wait=_AFTER_INTERRUPTION_SECONDS):
+            _LOG.warning("send_interrupted", **_about(claim), error=why)
+
+    def _failed(self, claim: Claim, why: JobFailure) -> None:
+        failure = Failure(ErrorClass(why.kind), why.message)
+        if failure.error_class is ErrorClass.UNKNOWN_DESTINATION:
+            if outcomes.not_configured(self._site.database, claim, failure):
+                _LOG.error("send_failed", **_about(claim), error=failure.reason, error_class=why.kind)
+            return
+        if failure.error_class is ErrorClass.VANISHED and self._goes_on_without_vanished(claim):
+            return
+        outcome = outcomes.fail(self._site.database, claim, failure)
+        if not outcome.held:
+            return
+        said = {**_about(claim), "max_attempts": claim.policy.max_attempts, "error_class": why.kind}
+        _LOG.error("send_failed", **said, error=failure.reason)
+        if isinstance(outcome.decision, Wait):
+            _LOG.warning("send_retry_scheduled", **_about(claim), wait_seconds=round(outcome.decision.seconds, 1))
+        else:
+            _LOG.error("study_stuck", **said, error=failure.reason)
+
+    def _goes_on_without_vanished(self, claim: Claim) -> bool:
+        """Some of the instances were deleted from Orthanc: send the others. False: none is left."""
+        held = {found["ID"] for found in self._site.orthanc.bulk_content(claim.instances, "Instance")}
+        vanished = set(claim.instances) - held
+        if not held or not vanished:
+            return False
+        outcomes.drop_vanished(self._site.database, claim, vanished)
+        self._interrupted(claim, f"{len(vanished)} of {len(claim.instances)} instances were deleted from Orthanc")
+        return True
+
+
+def _about(claim: Claim) -> dict[str, object]:
+    return {
+        "study_id": claim.study_id,
+        "delivery_id": claim.delivery_id,
+        "route": claim.route,
+        "destination": claim.destination,
+        "attempt": claim.attempt,
+    }
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True

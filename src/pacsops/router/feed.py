@@ -1,0 +1,179 @@
+"""Reading Orthanc's log of changes: the cursor moves in the transaction of what was planned from it.
+
+The log forgets. A study still unstable when Orthanc stopped never becomes `StableStudy`: so every arriving instance
+marks its study unsettled, and what stays unsettled is asked about by name. With some database plugins a lower number
+appears after a higher one: so a window before the cursor is read again.
+https://orthanc.uclouvain.be/book/users/rest.html#tracking-changes
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pacsops.delivery import studies
+from pacsops.delivery.planner import Planned
+from pacsops.delivery.studies import Cursor, Evaluation
+from pacsops.errors import NotFoundInOrthanc, OrthancRefused
+from pacsops.observe.logs import EventLog
+from pacsops.orthanc import Change, StudyHeader, last_change
+from pacsops.orthanc.changes import changes
+from pacsops.router.evaluate import evaluate, identity, touched_since
+from pacsops.router.site import Site
+
+_LOG = EventLog("routing")
+POLL_SECONDS = 1.0
+PAGE = 1000
+OVERLAP = 100
+LOOK_BACK_SECONDS = 24 * 3600.0
+"""A router's first start routes what was last touched within this time before it, and nothing older."""
+SETTLING_SECONDS = 5.0
+"""A study that is unsettled for longer is asked about by name."""
+
+
+class Feed:
+    """The reader of one Orthanc. `step` reads one page; `settle` looks after what the log forgot."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        self.seq = 0
+        """The newest change read, for `orthanc status`."""
+
+    def step(self) -> float:
+        """Read a page and plan from it; the seconds to wait before the next."""
+        orthanc, database = self._site.orthanc, self._site.database
+        at = studies.cursor(database)
+        if at is None:
+            end = self._end()
+            studies.begin(database, end, look_back=LOOK_BACK_SECONDS)
+            _LOG.info("feed_started", seq=end.seq)
+            return 0.0
+        page = changes(orthanc, since=max(0, at.seq - OVERLAP), limit=PAGE + OVERLAP)
+        if self._replaced(at, page.rows):
+            end = self._end()
+            if studies.start_over(database, seen=at, at=end):
+                _LOG.warning("database_restored", previous_seq=at.seq, seq=end.seq)
+            self._seen.clear()
+            return 0.0
+        fresh = [change for change in page.rows if change.seq not in self._seen]
+        if fresh:
+            newest = max(fresh, key=lambda change: change.seq)
+            self._take(fresh, Cursor(newest.seq, _as_row(newest)))
+            self._remember(fresh)
+        self.seq = max([at.seq, *(change.seq for change in page.rows)])
+        return POLL_SECONDS if page.done else 0.0
+
+    def settle(self) -> float:
+        """Evaluate studies whose `StableStudy` did not come, once Orthanc says they are stable."""
+        site = self._site
+        if site.table is None:
+            return POLL_SECONDS
+        waiting = studies.unsettled(site.database, older_than=SETTLING_SECONDS, most=50)
+        # Read before the studies themselves: what arrives between the two leaves them unsettled.
+        seqs = studies.arrival_seqs(site.database, waiting)
+        headers = {header.study_id: header for header in site.orthanc.studies_of(waiting)} if waiting else {}
+        for study_id in waiting:
+            if study_id not in headers:
+                self._gone(study_id)
+                continue
+            evaluation = self._evaluate(study_id, seqs[study_id]) if headers[study_id].is_stable else None
+            if evaluation is None:
+                studies.put_off(site.database, study_id)
+            else:
+                self.plan(evaluation)
+        return 0.0 if len(waiting) == 50 else 2.0
+
+    def plan(self, evaluation: Evaluation) -> Planned:
+        """Write one evaluation down and wake the dispatcher."""
+        return self._plan([evaluation])[0]
+
+    def _plan(
+        self,
+        evaluations: Sequence[Evaluation],
+        arrived: Iterable[StudyHeader] = (),
+        advance_to: Cursor | None = None,
+    ) -> list[Planned]:
+        with self._site.database.transaction() as tx:
+            if advance_to is not None:
+                for header in arrived:
+                    studies.arrived(tx, identity(header), advance_to.seq)
+            planned = [studies.evaluated(tx, evaluation) for evaluation in evaluations]
+            if advance_to is not None:
+                studies.advance(tx, advance_to)
+        self._tell(list(zip(evaluations, planned, strict=True)))
+        return planned
+
+    def _end(self) -> Cursor:
+        last = last_change(self._site.orthanc)
+        rows = changes(self._site.orthanc, since=max(0, last - 1), limit=1).rows
+        return Cursor(last, _as_row(rows[0]) if rows and rows[0].seq == last else None)
+
+    def _replaced(self, at: Cursor, rows: Sequence[Change]) -> bool:
+        """Whether `at` was read from another database than the one that answers now.
+
+        Rows of deleted resources are gone, so a missing row says nothing; another row of the same number, or a log
+        that ends before the cursor, does.
+        """
+        for change in rows:
+            if change.seq == at.seq and at.last_row is not None:
+                return _as_row(change) != at.last_row
+        return not any(change.seq > at.seq for change in rows) and last_change(self._site.orthanc) < at.seq
+
+    def _take(self, fresh: Sequence[Change], to: Cursor) -> None:
+        site = self._site
+        arriving = {change.resource_id for change in fresh if change.type in ("NewInstance", "NewSeries", "NewStudy")}
+        stable = {change.resource_id for change in fresh if change.type == "StableStudy"}
+        known = site.orthanc.studies_of(sorted(arriving | stable)) if arriving or stable else []
+        since = studies.routes_from(site.database)
+        headers = [header for header in known if touched_since(header, since)]
+        # A study that grows again meanwhile becomes stable again, or is settled by name.
+        ready = [header.study_id for header in headers if header.study_id in stable and header.is_stable]
+        evaluations = [made for study_id in ready if (made := self._evaluate(study_id, to.seq)) is not None]
+        self._plan(evaluations, arrived=headers, advance_to=to)
+
+    def _evaluate(self, study_id: str, seq: int) -> Evaluation | None:
+        """None: it is gone, or cannot be read or judged now and stays unsettled."""
+        table = self._site.table
+        if table is None:
+            return None
+        try:
+            return evaluate(self._site, table, study_id, seq)
+        except NotFoundInOrthanc:
+            self._gone(study_id)
+        except OrthancRefused as error:
+            # One unreadable study must not hold up the log.
+            _LOG.error("study_unreadable", study_id=study_id, error=str(error))
+        return None
+
+    def _gone(self, study_id: str) -> None:
+        with self._site.database.transaction() as tx:
+            studies.deleted(tx, study_id)
+
+    def _tell(self, planned: Sequence[tuple[Evaluation, Planned]]) -> None:
+        for evaluation, made in planned:
+            study_id = evaluation.study.study_id
+            if made.new or made.grown:
+                _LOG.info(
+                    "study_planned",
+                    study_id=study_id,
+                    instances=evaluation.instance_count,
+                    routes=",".join(evaluation.matched_routes),
+                    planned=len(made.new),
+                    grown=len(made.grown),
+                )
+            elif not evaluation.matched_routes:
+                _LOG.debug("route_no_match", study_id=study_id)
+        if any(made.new or made.grown for _, made in planned):
+            self._site.dispatch_wake.ring()
+
+    def _remember(self, rows: Iterable[Change]) -> None:
+        for change in rows:
+            self._seen[change.seq] = None
+        while len(self._seen) > 10 * (PAGE + OVERLAP):
+            self._seen.popitem(last=False)
+
+
+def _as_row(change: Change) -> dict[str, Any]:
+    return {"type": change.type, "resource": change.resource_id, "date": change.date}

@@ -1,0 +1,123 @@
+"""The router as a service: its duties, each in a loop of its own, until SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from pacsops import __version__
+from pacsops.database import Database
+from pacsops.database.migrate import require_current
+from pacsops.delivery.versions import beat
+from pacsops.errors import DatabaseUnreachable
+from pacsops.observe.logs import EventLog, write_to
+from pacsops.orthanc import Orthanc
+from pacsops.router.dispatcher import Dispatcher
+from pacsops.router.feed import Feed
+from pacsops.router.loop import Loop
+from pacsops.router.probes import Probes
+from pacsops.router.reconcile import scan_when_due
+from pacsops.router.routes_watch import RoutesWatch
+from pacsops.router.site import Site
+from pacsops.router.wake import WakeListener
+from pacsops.settings import Settings
+
+_LOG = EventLog("router")
+_BEAT_SECONDS = 5.0
+_STOP_SECONDS = 10.0
+
+
+class Router:
+    """All duties of one site's router. `start` returns at once, `stop` within seconds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.site = Site(Orthanc.of(settings), Database(settings, application="pacsops router"))
+        self._settings = settings
+        self._feed = Feed(self.site)
+        self._dispatcher = Dispatcher(self.site)
+        self._probes = Probes(self.site)
+        watch = RoutesWatch(self.site, settings.routes_file)
+        self._loops = [
+            Loop("routes", watch.step),
+            Loop("feed", self._feed.step, self.site.feed_wake),
+            Loop("settle", self._feed.settle),
+            Loop("dispatch", self._dispatcher.step, self.site.dispatch_wake),
+            Loop("probe", self._probes.step),
+            Loop("scan", lambda: scan_when_due(self.site)),
+            Loop("beat", self._beat),
+        ]
+        self._listener: WakeListener | None = None
+
+    def start(self) -> None:
+        """Start every duty.
+
+        Raises:
+            SettingsError: the port for Orthanc's hook is taken.
+        """
+        settings = self._settings
+        if settings.router_wake_port:
+            self._listener = WakeListener(settings.router_wake_host, settings.router_wake_port, self.site.feed_wake)
+            self._listener.start()
+        for loop in self._loops:
+            loop.start()
+        _LOG.info("router_started", version=__version__, worker=self.site.worker, path=settings.routes_file)
+
+    def stop(self) -> None:
+        """End the steps under way and stop. Jobs go on inside Orthanc; the next router takes them over."""
+        if self._listener is not None:
+            self._listener.stop()
+        for loop in self._loops:
+            loop.stop()
+        for loop in self._loops:
+            loop.join(_STOP_SECONDS)
+        self._probes.close()
+        _LOG.info("router_stopped", worker=self.site.worker)
+
+    def _beat(self) -> float:
+        table = self.site.table
+        detail = {
+            "version": __version__,
+            "route_version": table.hash if table else None,
+            "routes": len(table.routes) if table else 0,
+            "seq": self._feed.seq,
+            "in_flight": self._dispatcher.in_flight,
+            "trouble": {loop.name: loop.trouble for loop in self._loops if loop.trouble},
+        }
+        beat(self.site.database, self.site.worker, detail)
+        return _BEAT_SECONDS
+
+
+def run(settings: Settings) -> None:
+    """Run the router in the foreground until SIGTERM or SIGINT.
+
+    Raises:
+        SchemaMismatch: the database is not migrated.
+        SettingsError: the port for Orthanc's hook is taken.
+    """
+    write_to()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    if not _schema_is_current(Database(settings), stopping):
+        return
+    router = Router(settings)
+    router.start()
+    stopping.wait()
+    router.stop()
+
+
+def _schema_is_current(database: Database, stopping: threading.Event) -> bool:
+    """Wait for PostgreSQL, which may start after us; False when told to stop meanwhile."""
+    said = False
+    while not stopping.is_set():
+        try:
+            require_current(database)
+        except DatabaseUnreachable as error:
+            if not said:
+                _LOG.error("waiting_for_database", error=str(error))
+                said = True
+            stopping.wait(1.0)
+        else:
+            database.close()
+            return True
+    return False

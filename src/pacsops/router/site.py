@@ -1,0 +1,42 @@
+"""What every duty of a running router shares."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pacsops.database import Database
+from pacsops.orthanc import Modality, Orthanc, all_modalities
+from pacsops.router.loop import Wake
+from pacsops.routes import RouteTable
+
+_MODALITIES_SECONDS = 5.0
+
+
+@dataclass
+class Site:
+    """One site's Orthanc and database, the routes in force, and the bells of the loops."""
+
+    orthanc: Orthanc
+    database: Database
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    """Name of this router in claims: host:pid."""
+    table: RouteTable | None = None
+    """The routes in force; None until a valid routes.yml was seen: then studies wait, unsettled."""
+    feed_wake: Wake = field(default_factory=Wake)
+    dispatch_wake: Wake = field(default_factory=Wake)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _modalities: Mapping[str, Modality] = field(default_factory=dict)
+    _modalities_until: float = 0.0
+
+    def modalities(self) -> Mapping[str, Modality]:
+        """Orthanc's DICOM modalities by name, at most five seconds old."""
+        with self._lock:
+            if time.monotonic() >= self._modalities_until:
+                self._modalities = all_modalities(self.orthanc)
+                self._modalities_until = time.monotonic() + _MODALITIES_SECONDS
+            return self._modalities

@@ -1,0 +1,34 @@
+"""The language of routes.yml. Pure: it reads the file, and knows neither PostgreSQL nor Orthanc."""
+
+from pacsops.routes.explain import ConditionExplanation, FieldExplanation, RouteExplanation
+from pacsops.routes.loader import load_routes, read_routes
+from pacsops.routes.model import (
+    Backoff,
+    InstanceFacts,
+    RetryPolicy,
+    Route,
+    Selection,
+    Send,
+    StudyFacts,
+)
+from pacsops.routes.problems import Problem, RoutesInvalid
+from pacsops.routes.table import RouteTable, unknown_destinations
+
+__all__ = [
+    "Backoff",
+    "ConditionExplanation",
+    "FieldExplanation",
+    "InstanceFacts",
+    "Problem",
+    "RetryPolicy",
+    "Route",
+    "RouteExplanation",
+    "RouteTable",
+    "RoutesInvalid",
+    "Selection",
+    "Send",
+    "StudyFacts",
+    "load_routes",
+    "read_routes",
+    "unknown_destinations",
+]

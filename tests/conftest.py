@@ -1,0 +1,85 @@
+"""Real parts for every test that names them: PostgreSQL, a migrated database, Orthanc."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import pytest
+from tests.support.orthanc import OrthancServer
+from tests.support.postgres import PostgresServer
+
+from pacsops.database import Database
+from pacsops.database.migrate import migrate
+from pacsops.settings import Settings
+
+_LOG_TAIL = 6000  # characters
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """The name of a migrated, empty database that nobody is connected to."""
+    settings = postgres_server.create_database()
+    database = Database(settings)
+    migrate(database)
+    database.close()
+    return settings.postgres_db
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> PostgresServer:
+    """The session's PostgreSQL, running, whatever the test before did to it."""
+    postgres_server.ensure_running()
+    return postgres_server
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, postgres: PostgresServer, migrated_template: str) -> Iterator[Settings]:
+    """Settings of a fresh migrated database, and of the test's Orthanc where it uses one."""
+    settings = postgres.create_database(template=migrated_template)
+    if "orthanc" in request.fixturenames:
+        server: OrthancServer = request.getfixturevalue("orthanc")
+        settings = server.settings(of=settings)
+    yield settings
+    postgres.ensure_running()
+    postgres.drop_database(settings.postgres_db)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """pacsops' database behind `settings`: fresh and migrated."""
+    database = Database(settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def orthanc_server() -> Iterator[OrthancServer]:
+    with OrthancServer() as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(orthanc_server: OrthancServer) -> OrthancServer:
+    """The session's Orthanc, running and empty, whatever the test before did to it."""
+    orthanc_server.ensure_running()
+    orthanc_server.clear()
+    return orthanc_server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its servers logged."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, OrthancServer | PostgresServer):
+                report.sections.append((f"log of {name}", value.log[-_LOG_TAIL:]))
+    return report

@@ -1,0 +1,181 @@
+"""Real DICOM peers that behave, or misbehave in one way each."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from pydicom import Dataset
+from pydicom.uid import UID, AllTransferSyntaxes
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from tests.support.network import eventually, free_port
+
+from pacsops.orthanc import Modality
+
+StoreStatus = int | Callable[[evt.Event], int]
+"""A DIMSE status (PS3.7 annex C), or a function of pynetdicom's event that gives one (and may wait first)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One instance a peer was given, whatever it answered."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    calling_aet: str
+    transfer_syntax: str
+    sha256: str
+    """Of the data set as it came over the network, without file meta information."""
+    dataset: Dataset
+
+
+class Peer:
+    """A storage and verification SCP on a free port of 127.0.0.1.
+
+    Args:
+        aet: its AE title.
+        status: what it answers to C-STORE; may be changed at any time.
+        sop_classes: the only storage SOP classes it accepts; None accepts all.
+        rejects: rejects every association, as not knowing the AE title it is called by.
+        hangs: accepts instances and never answers.
+        drops: closes the connection when an instance has arrived, instead of answering.
+    """
+
+    def __init__(
+        self,
+        aet: str = "PEER",
+        *,
+        status: StoreStatus = 0x0000,
+        sop_classes: Collection[str] | None = None,
+        rejects: bool = False,
+        hangs: bool = False,
+        drops: bool = False,
+    ) -> None:
+        self.aet = aet
+        self.port = free_port()
+        self.status = status
+        self.rejects = rejects
+        self.hangs = hangs
+        self.drops = drops
+        self.received: list[Received] = []
+        """Every instance that arrived, in order, also those answered with a failure."""
+        self.echoes = 0
+        self.associations = 0
+        """Connections opened to it so far."""
+        self.most_at_once = 0
+        """Connections open at the same time, at most."""
+        self._open = 0
+        self._sop_classes = sop_classes
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._server: Any = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def uids(self) -> list[str]:
+        """SOP instance UIDs as they arrived, repeats included."""
+        return [received.sop_instance_uid for received in self.received]
+
+    def modality(self, name: str | None = None) -> Modality:
+        """How Orthanc should know it; by its AE title unless named."""
+        return Modality(name=name or self.aet, aet=self.aet, host="127.0.0.1", port=self.port)
+
+    def wait_for(self, count: int, *, within: float = 20) -> list[Received]:
+        """Until `count` instances have arrived."""
+        eventually(lambda: len(self.received) >= count, within=within, what=f"{self.aet} receiving {count} instances")
+        return self.received
+
+    def start(self) -> None:
+        """Open its port; the same one each time."""
+        self._stopping.clear()
+        ae = AE(ae_title="SOMEONE_ELSE" if self.rejects else self.aet)
+        ae.require_called_aet = self.rejects
+        ae.maximum_associations = 100
+        ae.add_supported_context(Verification)
+        for context in AllStoragePresentationContexts:
+            if self._sop_classes is None or context.abstract_syntax in self._sop_classes:
+                ae.add_supported_context(str(context.abstract_syntax), AllTransferSyntaxes)
+        self._server = ae.start_server(
+            ("127.0.0.1", self.port),
+            block=False,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, self._on_open),
+                (evt.EVT_CONN_CLOSE, self._on_close),
+                (evt.EVT_C_ECHO, self._on_echo),
+                (evt.EVT_C_STORE, self._on_store),
+            ],
+        )
+
+    def stop(self) -> None:
+        """Close its port and every association."""
+        if self._server is not None:
+            self._stopping.set()
+            self._server.ae.shutdown()
+            self._server = None
+
+    def _on_open(self, event: evt.Event) -> None:
+        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self.associations += 1
+            self._open += 1
+            self.most_at_once = max(self.most_at_once, self._open)
+
+    def _on_close(self, event: evt.Event) -> None:
+        with self._lock:
+            self._open -= 1
+
+    def _on_echo(self, event: evt.Event) -> int:
+        with self._lock:
+            self.echoes += 1
+        return 0x0000
+
+    def _on_store(self, event: evt.Event) -> int:
+        encoded = event.request.DataSet.getvalue()
+        received = Received(
+            sop_class_uid=str(event.request.AffectedSOPClassUID),
+            sop_instance_uid=str(event.request.AffectedSOPInstanceUID),
+            calling_aet=event.assoc.requestor.ae_title,
+            transfer_syntax=str(UID(event.context.transfer_syntax)),
+            sha256=hashlib.sha256(encoded).hexdigest(),
+            dataset=event.dataset,
+        )
+        with self._lock:
+            self.received.append(received)
+        if self.hangs:
+            self._stopping.wait()
+        if self.drops:
+            event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+        return self.status(event) if callable(self.status) else self.status
+
+
+class BlackHole:
+    """A port where the kernel accepts TCP connections and nobody ever says a word."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        self._socket = socket.create_server(("127.0.0.1", self.port), backlog=100)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
