@@ -11,7 +11,7 @@ The neighbours and the story read the same small JSON file, laid down by the dep
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,7 +107,7 @@ def store(datasets: Sequence[Dataset], *, calling_aet: str, orthanc: Orthanc) ->
         association.release()
 
 
-def stored_files(neighbour: Neighbour, study_uid: str) -> Iterable[Path]:
+def stored_files(neighbour: Neighbour, study_uid: str) -> Sequence[Path]:
     """The files of one study that `neighbour` has acknowledged."""
     return sorted((neighbour.data / study_uid).glob("[0-9]*.dcm"))
 

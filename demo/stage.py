@@ -122,11 +122,15 @@ class Stage:
             StoryEnds: with `evidence()` when the time is over.
         """
         deadline = time.monotonic() + within
-        with self.console.status(f"waiting for {what} (at most {within:.0f} s)"):
-            while (found := probe()) is None:
+        waiting = f"waiting for {what} (at most {within:.0f} s)"
+        if (found := probe()) is None and not self.console.is_terminal:
+            self.tell(waiting)
+        with self.console.status(waiting):
+            while found is None:
                 if time.monotonic() > deadline:
                     raise StoryEnds(f"{what}: not within {within:.0f} s", _gathered(evidence))
                 time.sleep(0.2)
+                found = probe()
         return found
 
     def _supervisor(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from mercure import PICTURE, REPORT
+from mercure import MANUFACTURER, PICTURE, REPORT
 from network import Network, stored_files
+from pydicom import dcmread
 from rich.console import Console
-from rich.table import Table
 from stage import Stage, StoryEnds
 
 DESTINATIONS = ("MERCURE", "LPCHROUTER", "LPCHTROUTER", "MODLINK")
@@ -93,7 +93,7 @@ class Story:
         self._stage.plug("stop", UNPLUGGED)
         if self._stage.answers(UNPLUGGED):
             raise StoryEnds(f"{UNPLUGGED} still answers although it was stopped")
-        self._stage.tell(f"supervisorctl stop {UNPLUGGED.lower()}: connections to it are now refused")
+        self._stage.tell(f"supervisorctl stop {UNPLUGGED.lower()}: it refuses connections now")
 
     def _send(self) -> Told:
         self._stage.step("The scanner sends a bone-length study")
@@ -138,7 +138,9 @@ class Story:
     def _recover(self, told: Told) -> None:
         stage = self._stage
         stage.step(f"{UNPLUGGED} is back")
-        stage.tell("supervisorctl start modlink. Nobody has to do anything else; the impatient would type")
+        stage.tell(
+            f"supervisorctl start {UNPLUGGED.lower()}. Nobody has to do anything else; the impatient would type"
+        )
         stage.tell(f"[bold]orthanc retry {told.accession} --destination {UNPLUGGED}[/]")
         back = stage.elapsed
         self._arrival(UNPLUGGED, told, told.expected[UNPLUGGED], within=45)
@@ -153,19 +155,18 @@ class Story:
             evidence=lambda: self._delivery_lines(told),
         )
         wrong = []
-        table = Table("destination", "SOP instance UID", box=None, padding=(0, 2, 0, 1), header_style="dim")
         for name, uid in told.expected.items():
             there = self._received(name, told)
             if there != [uid]:
                 wrong += [f"{name}: expected {uid}", f"{' ' * len(name)}  found    {', '.join(there) or 'nothing'}"]
-            table.add_row(name, *there[:1])
+            for path in self._files(name, told):
+                self._stage.tell(f"{name:<12} {_described(path):<26} {path.stem}")
         addressed = sorted(d["destination"] for d in self._deliveries(told))
         if addressed != sorted(told.expected):
             wrong.append(f"deliveries go to {addressed}, not to {sorted(told.expected)}")
         if wrong:
             raise StoryEnds("not everything arrived where it should, and only there", wrong)
-        self._stage.console.print(table)
-        self._stage.tell("[green]✓[/] exactly these, each once; nothing missing, nothing extra")
+        self._stage.tell("[green]✓[/] exactly these: nothing missing, nothing extra")
 
     def _look(self, told: Told) -> None:
         self._stage.step("What the operator sees")
@@ -183,7 +184,7 @@ class Story:
             ("export ORTHANC_ENV=$PWD/.demo/.env PATH=$PWD/.venv/bin:$PATH", "the operator's seat"),
             (f"orthanc routes explain {told.accession}", "why each route took it, or not"),
             (f"orthanc retry {told.accession} --destination {UNPLUGGED} --force --yes", "send the report again"),
-            (f"curl -X POST http://127.0.0.1:{scanner.control_port}/send?accession=MINE-1", "scan once more"),
+            (f"curl -X POST 'http://127.0.0.1:{scanner.control_port}/send?accession=MINE-1'", "scan once more"),
             ("orthanc history MINE-1", "and follow it"),
             ("make demo-stop", "stop everything and remove .demo"),
         ):
@@ -216,7 +217,10 @@ class Story:
             raise StoryEnds(f"{name} has what it should not", [f"expected {uid}", *(f"found    {u}" for u in there)])
 
     def _received(self, name: str, told: Told) -> list[str]:
-        return [path.stem for path in stored_files(self._network.neighbours[name], told.study_uid)]
+        return [path.stem for path in self._files(name, told)]
+
+    def _files(self, name: str, told: Told) -> Sequence[Path]:
+        return stored_files(self._network.neighbours[name], told.study_uid)
 
     def _deliveries(self, told: Told) -> list[dict[str, Any]]:
         deliveries: list[dict[str, Any]] = self._stage.ask("history", told.study_uid)["deliveries"]
@@ -255,6 +259,14 @@ class Story:
         ] or ["no delivery is planned for this study"]
 
 
+def _described(path: Path) -> str:
+    """What a receiver's file holds, in its own words: `CR 960 × 400`, `SR Leg Length Report`."""
+    header = dcmread(path, stop_before_pixels=True)
+    if header.Manufacturer == MANUFACTURER:
+        return f"{header.Modality} {header.SeriesDescription}"
+    return f"{header.Modality} {header.Rows} × {header.Columns}"
+
+
 def main() -> int:
     """Tell the story once; 0 when everything was as promised."""
     checkout = Path(__file__).resolve().parent.parent
@@ -273,7 +285,7 @@ def main() -> int:
             console.print(f"    {line}", highlight=False, soft_wrap=True, markup=False)
         return 1
     except KeyboardInterrupt:
-        console.print("\nstopped; MODLINK is plugged in again")
+        console.print(f"\nstopped; {UNPLUGGED} is plugged in")
         return 130
     return 0
 

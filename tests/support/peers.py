@@ -92,7 +92,7 @@ class Peer:
 
     def modality(self, name: str | None = None) -> Modality:
         """How Orthanc should know it; by its AE title unless named."""
-        return Modality(name=name or self.aet, aet=self.aet, host="127.0.0.1", port=self.port)
+        return _modality(self, name)
 
     def wait_for(self, count: int, *, within: float = 20) -> list[Received]:
         """Until `count` instances have arrived."""
@@ -128,7 +128,7 @@ class Peer:
             self._server = None
 
     def _on_open(self, event: evt.Event) -> None:
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _socket(event).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self.associations += 1
             self._open += 1
@@ -144,10 +144,11 @@ class Peer:
         return 0x0000
 
     def _on_store(self, event: evt.Event) -> int:
-        encoded = event.request.DataSet.getvalue()
+        request: Any = event.request
+        encoded = request.DataSet.getvalue()
         received = Received(
-            sop_class_uid=str(event.request.AffectedSOPClassUID),
-            sop_instance_uid=str(event.request.AffectedSOPInstanceUID),
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
             calling_aet=event.assoc.requestor.ae_title,
             transfer_syntax=str(UID(event.context.transfer_syntax)),
             sha256=hashlib.sha256(encoded).hexdigest(),
@@ -158,14 +159,21 @@ class Peer:
         if self.hangs:
             self._stopping.wait()
         if self.drops:
-            event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+            _socket(event).shutdown(socket.SHUT_RDWR)
         return self.status(event) if callable(self.status) else self.status
+
+
+def _socket(event: evt.Event) -> socket.socket:
+    association: Any = event.assoc
+    connection: socket.socket = association.dul.socket.socket
+    return connection
 
 
 class BlackHole:
     """A port where the kernel accepts TCP connections and nobody ever says a word."""
 
-    def __init__(self) -> None:
+    def __init__(self, aet: str = "BLACKHOLE") -> None:
+        self.aet = aet
         self.port = free_port()
         self._socket: socket.socket | None = None
 
@@ -179,3 +187,11 @@ class BlackHole:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def modality(self, name: str | None = None) -> Modality:
+        """How Orthanc should know it."""
+        return _modality(self, name)
+
+
+def _modality(peer: Peer | BlackHole, name: str | None) -> Modality:
+    return Modality(name=name or peer.aet, aet=peer.aet, host="127.0.0.1", port=peer.port)

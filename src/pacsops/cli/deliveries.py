@@ -25,7 +25,7 @@ _UNANSWERED = frozenset(
 @click.option("--since", type=Since(), help="Only what got stuck since then: 24h, 7d, 2026-02-03.")
 @pass_site
 def show_stuck(site: Site, as_json: bool, destination: str | None, since: datetime | None) -> None:
-    """Show deliveries that failed for good and need attention.
+    """Show studies that failed routing and need attention.
 
     \b
     Examples:
@@ -69,7 +69,7 @@ def show_stuck(site: Site, as_json: bool, destination: str | None, since: dateti
 @destination_option
 @pass_site
 def show_pending(site: Site, as_json: bool, destination: str | None) -> None:
-    """Show deliveries that wait or are under way, and why each waits.
+    """Show deliveries under way or waiting, and why.
 
     \b
     Examples:

@@ -78,10 +78,8 @@ class DestinationState:
         if self.state == "down":
             since = f" since {moment(health.opened_at)}" if health.opened_at else ""
             why = f" ({health.open_reason})" if health.open_reason else ""
-            return (
-                "error",
-                f"{self.name} is down{since}{why}; {deliveries(health.waiting)} wait and go out by themselves.",
-            )
+            held_up = f"; {deliveries(health.waiting)} held up until it answers" if health.waiting else ""
+            return "error", f"{self.name} is down{since}{why}{held_up}."
         if self.state == "failing":
             return "warning", f"{self.name} failed {health.consecutive_failures}x in a row: {health.last_error}."
         return "warning", f"{self.name} answers slowly ({health.last_echo_ms} ms)."

@@ -35,12 +35,12 @@ SIGNS: Mapping[Status, str] = {
 def history(site: Site, study: str, as_json: bool) -> None:
     """Show the routing history of a study.
 
-    STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number.
-
     \b
     Examples:
-      orthanc history 6b9e19d9-62094390
+      orthanc history 6b9e19d9-6209
       orthanc history ACC-2026-0815 --json
+
+    STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number.
     """
     record = desk.find_study(site.db, study)
     events = desk.timeline(site.db, record.study_id)

@@ -31,7 +31,7 @@ class Sections(click.Group):
         width = max(map(len, self.list_commands(ctx)))
         for heading, commands in self.sections.items():
             with formatter.section(heading):
-                formatter.write_dl([((c.name or "").ljust(width), c.get_short_help_str(limit=60)) for c in commands])
+                formatter.write_dl([((c.name or "").ljust(width), c.get_short_help_str(limit=70)) for c in commands])
 
     def invoke(self, ctx: click.Context) -> object:
         try:

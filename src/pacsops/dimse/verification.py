@@ -13,7 +13,7 @@ from typing import Literal
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time
 
 Outcome = Literal["answered", "rejected", "refused", "unreachable", "timeout", "aborted"]
 

@@ -78,33 +78,39 @@ _NO_CONTEXT = "no presentation context accepted: the destination does not take t
 
 _DIMSE_STATUS = re.compile(r"DIMSE status 0x([0-9a-f]{4})", re.IGNORECASE)
 
-_SENTENCES: tuple[tuple[re.Pattern[str], FailureKind, str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind, message)
-    for pattern, kind, message in (
-        (r"connection refused", "refused", "connection refused: nothing listens on the destination's port"),
-        (r"unknown host:? ?(\S*)", "unreachable", "host name {0} is unknown"),
-        (r"no route to host|host is (?:down|unreachable)", "unreachable", "no route to the host"),
-        (r"network is unreachable", "unreachable", "the network is unreachable"),
-        (r"TCP Initialization Error.*(?:timed? ?out|in progress)", "unreachable", "the host does not answer{within}"),
-        (
-            r"association rejected",
-            "rejected-association",
-            "association rejected (the destination does not accept our AE title, or its own is another)",
-        ),
-        (r"cannot transcode|presentation context", "no-presentation-context", _NO_CONTEXT),
-        (r"no data available|read timeout|timed? ?out", "timeout", "no answer{within}"),
-        (
-            r"peer aborted|aborted association|association aborted",
-            "aborted",
-            "the destination aborted the association, or closed the connection",
-        ),
-        (
-            r"connection reset|broken pipe|network closed|TCP I/O error|requested release",
-            "aborted",
-            "the destination closed the connection",
-        ),
-        (r"no modality with symbolic name:? ?(\S*)", "unknown-destination", "Orthanc has no modality {0}"),
-    )
+
+def _words(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+_SENTENCES: tuple[tuple[re.Pattern[str], FailureKind, str], ...] = (
+    (_words(r"connection refused"), "refused", "connection refused: nothing listens on the destination's port"),
+    (_words(r"unknown host:? ?(\S*)"), "unreachable", "host name {0} is unknown"),
+    (_words(r"no route to host|host is (?:down|unreachable)"), "unreachable", "no route to the host"),
+    (_words(r"network is unreachable"), "unreachable", "the network is unreachable"),
+    (
+        _words(r"TCP Initialization Error.*(?:timed? ?out|in progress)"),
+        "unreachable",
+        "the host does not answer{within}",
+    ),
+    (
+        _words(r"association rejected"),
+        "rejected-association",
+        "association rejected (the destination does not accept our AE title, or its own is another)",
+    ),
+    (_words(r"cannot transcode|presentation context"), "no-presentation-context", _NO_CONTEXT),
+    (_words(r"no data available|read timeout|timed? ?out"), "timeout", "no answer{within}"),
+    (
+        _words(r"peer aborted|aborted association|association aborted"),
+        "aborted",
+        "the destination aborted the association, or closed the connection",
+    ),
+    (
+        _words(r"connection reset|broken pipe|network closed|TCP I/O error|requested release"),
+        "aborted",
+        "the destination closed the connection",
+    ),
+    (_words(r"no modality with symbolic name:? ?(\S*)"), "unknown-destination", "Orthanc has no modality {0}"),
 )
 
 _MEANINGS = (

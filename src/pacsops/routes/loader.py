@@ -146,7 +146,7 @@ class _Reader:
             self._report(
                 start(name),
                 f"`name` is not usable: {kind(name)}",
-                allowed=f"text of 1 to {MAX_ROUTE_NAME} printable characters, numbers in quotes",
+                allowed=_usable(MAX_ROUTE_NAME),
             )
         description = block.text("description", "")
         match = self._match(block)
@@ -283,7 +283,7 @@ class _Reader:
             self._report(
                 start(node),
                 f"`to` holds {kind(node)} that cannot be a destination",
-                allowed=f"names of 1 to {MAX_DESTINATION_NAME} printable characters, numbers in quotes",
+                allowed=_usable(MAX_DESTINATION_NAME),
             )
             return None
         name = str(node.value)
@@ -301,3 +301,7 @@ class _Reader:
             backoff=retry.choice("backoff", default.backoff),
             initial_delay=retry.seconds("initial_delay", default.initial_delay, 0, 86_400),
         )
+
+
+def _usable(longest: int) -> str:
+    return f"1 to {longest} printable characters; what YAML reads as a number or as true or false, in quotes"

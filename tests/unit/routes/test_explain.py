@@ -62,13 +62,13 @@ def test_disabled_routes_and_those_after_a_final_one_are_explained_as_not_looked
     routes = table(
         """
         routes:
-        - {name: off, match: {modality: CR}, action: {to: PACS}, enabled: false}
+        - {name: idle, match: {modality: CR}, action: {to: PACS}, enabled: false}
         - {name: last, match: {modality: CR}, action: {to: PACS}, final: true}
         - {name: behind, match: {modality: CR}, action: {to: PACS}}
         """
     )
-    off, last, behind = routes.explain(study(image("a", Modality="CR")))
-    assert (off.evaluated, off.matched, off.reason) == (False, False, "the route is disabled")
+    idle, last, behind = routes.explain(study(image("a", Modality="CR")))
+    assert (idle.evaluated, idle.matched, idle.reason) == (False, False, "the route is disabled")
     assert (last.evaluated, last.matched) == (True, True)
     assert (behind.evaluated, behind.matched, behind.selections) == (False, False, ())
     assert behind.reason == "the final route 'last' matched before it"

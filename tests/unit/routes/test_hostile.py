@@ -42,7 +42,8 @@ def loaded_or_refused(text: str) -> RouteTable | tuple[Problem, ...]:
         ("a: &a {b: &b [*a]}", "the alias *a stands inside what it stands for"),
         ("routes: *nowhere", "found undefined alias"),
         ("!!python/object/apply:os.system ['true']", "a value tagged"),
-        ("\t" * MEGABYTE, "a tab"),
+        ("\t" * MEGABYTE, "the file is empty"),
+        ("routes:" + "\t" * 1000 + "\n\t- a", "a tab"),
     ],
     ids=lambda value: str(value)[:12].encode("ascii", "replace").decode() if isinstance(value, str) else None,
 )

@@ -67,7 +67,7 @@ def test_a_problem_says_where_what_and_what_instead_for_programs_too() -> None:
     assert problem.as_dict() == {
         "file": "routes.yml",
         "line": 2,
-        "column": 49,
+        "column": 51,
         "route": "r",
         "message": "`send` is 'al'",
         "allowed": "study, series, instance, highest_resolution",
@@ -80,8 +80,8 @@ def test_the_error_holds_every_problem_and_the_next_step() -> None:
         load_routes("rotes: []", name="/etc/routes.yml")
     assert str(caught.value) == (
         "/etc/routes.yml is not valid, 2 problems:\n"
-        "  /etc/routes.yml:1: `routes` is missing; to route nothing write `routes: []`\n"
-        "  /etc/routes.yml:1: unknown key 'rotes' (did you mean 'routes'?)"
+        "  /etc/routes.yml:1: unknown key 'rotes' (did you mean 'routes'?)\n"
+        "  /etc/routes.yml:1: `routes` is missing; to route nothing write `routes: []`"
     )
     assert caught.value.hint == "correct it, then `orthanc routes --validate`"
 
@@ -121,6 +121,7 @@ def problem_with(**keys: str | None) -> str:
     [
         ({"name": None}, "`name` is missing"),
         ({"name": "7"}, "`name` is not usable: a number"),
+        ({"name": "off"}, "what YAML reads as a number or as true or false, in quotes"),
         ({"name": "''"}, "`name` is not usable"),
         ({"name": '"a\\nb"'}, "`name` is not usable"),
         ({"name": "x" * 129}, "`name` is not usable"),
