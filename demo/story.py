@@ -25,7 +25,6 @@ DESTINATIONS = ("MERCURE", "LPCHROUTER", "LPCHTROUTER", "MODLINK")
 UNPLUGGED = "MODLINK"
 
 PENDING, FAILED, SUCCESS = "pending", "failed", "success"
-OPEN = frozenset({PENDING, FAILED, "sending", "sent", "stuck"})
 
 
 @dataclass(slots=True)
@@ -228,6 +227,8 @@ class Story:
 
     def _held_back(self, told: Told) -> bool:
         """Whether the report waits because of MODLINK: after a failed attempt, or because it is known to be down."""
+        if self._received(UNPLUGGED, told):
+            raise StoryEnds(f"{UNPLUGGED} got the report: somebody plugged it in", self._service_lines())
         pending = self._stage.ask("show-pending", "--destination", UNPLUGGED)["deliveries"]
         mine = [d for d in pending if d["study_uid"] == told.study_uid and d["status"] in {PENDING, FAILED}]
         return any(d["last_error"] for d in mine) or bool(mine and self._known_to_be_down())
@@ -249,7 +250,7 @@ class Story:
 
     def _service_lines(self) -> Sequence[str]:
         states = [f"{name:<24} {state}" for name, state in self._stage.services().items()]
-        return [*states, "" if self._router_lives() else "the router gives no sign of life"]
+        return states if self._router_lives() else [*states, "the router gives no sign of life"]
 
     def _delivery_lines(self, told: Told) -> Sequence[str]:
         return [

@@ -80,11 +80,15 @@ services:
   returned: always
   type: dict
   sample: {postgres: null, orthanc: "http://127.0.0.1:8042/changes?last answers HTTP 401"}
+findings:
+  description: The same as sentences, of the unhealthy only.
+  returned: always
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.service_health import await_healthy
-
 
 WAYS = ["command", "url", "port"]
 HEALTH = {
@@ -118,10 +122,10 @@ def main() -> None:
     )
     services = {service["name"]: service["health"] for service in module.params["services"]}
     found = await_healthy(services, module.params["timeout"])
-    unhealthy = [f"{name}: {trouble}" for name, trouble in found.items() if trouble]
-    if unhealthy and module.params["fail_on_unhealthy"]:
-        module.fail_json(msg="Not healthy: " + "; ".join(unhealthy), services=found)
-    module.exit_json(changed=False, services=found)
+    findings = [f"{name}: {trouble}" for name, trouble in found.items() if trouble]
+    if findings and module.params["fail_on_unhealthy"]:
+        module.fail_json(msg="Not healthy: " + "; ".join(findings), services=found, findings=findings)
+    module.exit_json(changed=False, services=found, findings=findings)
 
 
 if __name__ == "__main__":

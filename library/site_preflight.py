@@ -31,6 +31,11 @@ options:
     description: Path to the Debian package that brings it.
     type: dict
     default: {}
+  installable:
+    description: Packages that are installed later without being asked for, where root's rights can be had.
+    type: list
+    elements: str
+    default: []
   folder:
     description: Where the site lives, or will.
     type: path
@@ -115,6 +120,7 @@ def main() -> None:
             "known_variables": NAMES,
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "programs": {"type": "dict", "default": {}},
+            "installable": NAMES,
             "folder": {"type": "path", "required": True},
             "free_gib": {"type": "float", "required": True},
             "ports": {"type": "dict", "default": {}},
@@ -132,7 +138,7 @@ def main() -> None:
         *unknown_variables(asked["variables"], asked["known_variables"]),
         *secret_problems(asked["secrets"]),
         *unknown_destinations(asked["routes"], asked["destinations"]),
-        *missing_programs(asked["programs"]),
+        *missing_programs(asked["programs"], asked["installable"]),
         *space_problems(Path(asked["folder"]), asked["free_gib"]),
         *port_problems(asked["ports"], Path(asked["pid_file"])),
     ]

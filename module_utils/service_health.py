@@ -48,7 +48,7 @@ def await_healthy(services: Mapping[str, Mapping[str, Any]], timeout: float) -> 
 
 def _by_command(command: Sequence[str]) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT, check=False, text=True)
+        done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT, check=False, text=True)  # noqa: S603
     except FileNotFoundError:
         return f"there is no {command[0]}"
     except subprocess.TimeoutExpired:

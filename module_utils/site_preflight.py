@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +43,28 @@ def secret_problems(secrets: Mapping[str, str]) -> Iterator[str]:
             yield f"{variable} must be 8 or more of the characters A-Z a-z 0-9 . _ ~ + = @ / -"
 
 
-def missing_programs(programs: Mapping[str, str]) -> Iterator[str]:
-    """`programs`: path -> the Debian package that brings it. One line that installs them all."""
+def missing_programs(programs: Mapping[str, str], installable: Collection[str]) -> Iterator[str]:
+    """`programs`: path -> the Debian package that brings it. One line that installs all that are missing.
+
+    Packages in `installable` are left to a later task when it will have root's rights.
+    """
     missing = {path: package for path, package in programs.items() if not Path(path).exists()}
+    if missing and _may_install():
+        missing = {path: package for path, package in missing.items() if package not in installable}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         yield f"missing: {', '.join(missing)}. Install with: sudo apt-get install --no-install-recommends {packages}"
+
+
+def _may_install() -> bool:
+    """Whether `become` will work: root, or sudo without a password."""
+    if os.geteuid() == 0:
+        return True
+    try:
+        asked = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)  # noqa: S607 - become's own
+    except FileNotFoundError:
+        return False
+    return asked.returncode == 0
 
 
 def space_problems(folder: Path, gib: float) -> Iterator[str]:
@@ -72,7 +90,10 @@ def unknown_destinations(routes: Iterable[Mapping[str, Any]], destinations: Iter
 
 
 def port_problems(ports: Mapping[str, Mapping[str, Any]], pid_file: Path) -> Iterator[str]:
-    """Ports that somebody else has. `ports`: service -> variable -> port; ours are those held below `pid_file`'s process."""
+    """Ports that somebody else has: neither the process in `pid_file` nor a descendant.
+
+    `ports`: service -> the variable that sets a port -> the port, 0 for none.
+    """
     supervisor = _pid(pid_file)
     for service, wanted in ports.items():
         for variable, port in ((variable, int(port)) for variable, port in wanted.items()):

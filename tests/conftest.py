@@ -79,7 +79,7 @@ def pytest_runtest_makereport(
     """A failed test shows what its servers logged."""
     report = yield
     if report.failed:
-        for name, value in getattr(item, "funcargs", {}).items():
-            if isinstance(value, OrthancServer | PostgresServer):
-                report.sections.append((f"log of {name}", value.log[-_LOG_TAIL:]))
+        used = getattr(item, "funcargs", {}).values()
+        for server in {value for value in used if isinstance(value, OrthancServer | PostgresServer)}:
+            report.sections.append((f"log of {type(server).__name__}", server.log[-_LOG_TAIL:]))
     return report

@@ -86,8 +86,11 @@ class RoutedSite:
             self.router.stop()
             self.router = None
 
-    def start_process(self, **environment: str) -> None:
-        """A router of its own process, as a site runs it."""
+    def start_process(self, *, killed_at: tuple[str, str] | None = None) -> None:
+        """A router of its own process, as a site runs it; or one that is killed at (MODULE:FUNCTION, before|after)."""
+        program = ["pacsops.cli.services", "router"]
+        if killed_at is not None:
+            program = ["tests.support.killed_router", *killed_at]
         env_file = self.folder / ".env"
         env_file.write_text(
             "".join(
@@ -98,8 +101,9 @@ class RoutedSite:
         )
         with (self.folder / "router.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pacsops.cli.services", "router"],
-                env={**os.environ, "ORTHANC_ENV": str(env_file), **environment},
+                [sys.executable, "-m", *program],
+                env={**os.environ, "ORTHANC_ENV": str(env_file)},
+                cwd=Path(__file__).parents[2],
                 stdout=log,
                 stderr=log,
             )

@@ -42,7 +42,7 @@ def show_stuck(site: Site, as_json: bool, destination: str | None, since: dateti
         return
     page.title("⚠", "STUCK STUDIES (failed routing, need attention)")
     page.blank()
-    page.table(
+    page.records(
         ("ID", "PATIENT", "STUDY", "DEST", "FAILED", "ERROR"),
         [
             (
@@ -104,8 +104,8 @@ def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination
         return
     page.title("⏳", "PENDING DELIVERIES (proceed by themselves)")
     page.blank()
-    page.table(
-        ("ID", "PATIENT", "STUDY", "DEST", "SINCE", "WHY IT WAITS"),
+    page.records(
+        ("ID", "PATIENT", "STUDY", "DEST", "AGE", "WHY IT WAITS"),
         [
             (
                 page.study(delivery.study_id),
@@ -117,7 +117,7 @@ def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination
             )
             for delivery in waiting
         ],
-        whole=("ID", "DEST", "SINCE"),
+        whole=("ID", "DEST", "AGE"),
     )
     page.blank()
     page.rule()

@@ -42,8 +42,8 @@ class DestinationState:
         health = self.health
         if self.registered is False:
             return "not configured"
-        if health is None or (health.last_success_at, health.last_failure_at, health.last_echo_at) == (None,) * 3:
-            return "unused"
+        if health is None or not (health.last_success_at or health.last_failure_at or health.last_echo_at):
+            return "failing" if health and health.stuck else "unused"
         if health.breaker == "open":
             return "down"
         if health.breaker == "draining":
@@ -62,8 +62,15 @@ class DestinationState:
         elif self.state == "down" and health and health.opened_at:
             words = f"down since {moment(health.opened_at)}"
         elif self.state == "failing" and health:
-            words = f"failing ({health.consecutive_failures}x)"
+            words = f"failing ({health.consecutive_failures}x)" if health.consecutive_failures else "failing"
         return f"{_SIGNS[self.state]} {words}"
+
+    @property
+    def owed(self) -> str:
+        """`3 waiting, 1 stuck`, empty when nothing is open."""
+        waiting, stuck = (self.health.waiting, self.health.stuck) if self.health else (0, 0)
+        parts = (f"{waiting} waiting" if waiting else "", f"{stuck} stuck" if stuck else "")
+        return ", ".join(part for part in parts if part)
 
     @property
     def last_success(self) -> str:
@@ -81,6 +88,8 @@ class DestinationState:
             held_up = f"; {deliveries(health.waiting)} held up until it answers" if health.waiting else ""
             return "error", f"{self.name} is down{since}{why}{held_up}."
         if self.state == "failing":
+            if not health.consecutive_failures:
+                return None  # what it refuses is stuck, and told as such
             return "warning", f"{self.name} failed {health.consecutive_failures}x in a row: {health.last_error}."
         return "warning", f"{self.name} answers slowly ({health.last_echo_ms} ms)."
 

@@ -9,7 +9,7 @@ import click
 from pacsops.cli import echo as echoes
 from pacsops.cli.destination_state import destination_states
 from pacsops.cli.parameters import confirm, json_option, someone_is_there, yes_option
-from pacsops.cli.render import Page, deliveries, warn, write_json
+from pacsops.cli.render import Page, count, deliveries, warn, write_json
 from pacsops.cli.rules import Rules, rules_in_force
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
@@ -49,22 +49,20 @@ def list_destinations(site: Site, as_json: bool) -> None:
         return
     page.title("📋", f"DESTINATIONS ({len(states)})")
     page.blank()
-    page.table(
-        ("NAME", "AE TITLE", "ADDRESS", "STATE", "LAST SUCCESS", "WAITING", "STUCK", "ROUTES"),
+    page.records(
+        ("NAME", "STATE", "LAST OK", "OPEN", "AE TITLE @ ADDRESS, ROUTES"),
         [
             (
                 state.name,
-                state.modality.aet if state.modality else "–",
-                f"{state.modality.host}:{state.modality.port}" if state.modality else "–",
                 state.shown,
                 state.last_success,
-                str(state.health.waiting if state.health else 0),
-                str(state.health.stuck if state.health else 0),
-                ", ".join(state.routes) or "–",
+                state.owed or "–",
+                (_address(state.modality) if state.modality else "Orthanc does not know it")
+                + (f", {count(len(state.routes), 'route')}: {', '.join(state.routes)}" if state.routes else ""),
             )
             for state in states
         ],
-        whole=("NAME",),
+        whole=("NAME", "STATE", "LAST OK"),
     )
     page.blank()
     page.rule()
@@ -98,7 +96,7 @@ def test_destination(site: Site, ctx: click.Context, name: str, as_json: bool) -
         write_json(echoes.as_document(outcome, modality, site.settings.orthanc_aet))
     else:
         page = Page()
-        page.line(f"{name}: {modality.aet} @ {modality.host}:{modality.port}", indent=0)
+        page.line(f"{name}: {_address(modality)}", indent=0)
         echoes.print_echo(page, outcome, modality, site.settings.orthanc_aet)
     ctx.exit(echoes.verdict(outcome))
 
@@ -140,14 +138,18 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
 
     Asks for what the options leave open. A destination of the same name is changed.
     """
+    given = {"--name": name, "--aet": aet, "--host": host, "--port": port}
+    missing = [option for option, value in given.items() if value is None]
+    if missing and not someone_is_there():
+        raise click.UsageError(f"Say {', '.join(missing)}: nobody can be asked here.")
     page = Page()
     page.title("🏥", "ADD DICOM DESTINATION")
     page.blank()
     wanted = Modality(
-        name=name or _ask("--name", "Enter a name for this destination (used in routing rules)"),
-        aet=aet or _ask("--aet", "Enter the AE Title (the destination's DICOM name)"),
-        host=host or _ask("--host", "Enter the IP address or hostname"),
-        port=port or int(_ask("--port", "Enter the port", default="104", kind=click.IntRange(1, 65535))),
+        name=name or _ask("Enter a name for this destination (used in routing rules)"),
+        aet=aet or _ask("Enter the AE Title (the destination's DICOM name)"),
+        host=host or _ask("Enter the IP address or hostname"),
+        port=port or int(_ask("Enter the port", default="104", kind=click.IntRange(1, 65535))),
         allow_store="store" in allow,
         allow_find="find" in allow,
         allow_move="move" in allow,
@@ -157,16 +159,16 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
     if not no_test:
         _test_first(site, page, wanted, yes=yes)
     page.blank()
-    page.line("Configuration to add:" if change.before is None else f"{name} exists; it becomes:", indent=0)
+    page.line("Configuration to add:" if change.before is None else f"{wanted.name} exists; it becomes:", indent=0)
     page.facts(_configuration(wanted, concurrency))
     page.blank()
     if change.changed and not confirm(
         "Add this destination?" if change.before is None else "Change this destination?", yes=yes, default=True
     ):
         raise NothingToDo("Nothing was changed.")
-    ensure(site.orthanc, wanted)
-    if concurrency is not None:
+    if concurrency is not None:  # first: images may flow as soon as Orthanc knows it
         desk.set_concurrency(site.db, wanted.name, concurrency)
+    ensure(site.orthanc, wanted)
     done = "added" if change.before is None else "changed" if change.changed else "was there already"
     page.line(f"Destination '{wanted.name}' {done}{' successfully!' if change.changed else '.'}", "✅", indent=0)
     page.blank()
@@ -203,10 +205,7 @@ def remove_destination(site: Site, name: str, force: bool, yes: bool) -> None:
     page.line(f"Destination '{name}' removed.", "✅", indent=0)
 
 
-def _ask(option: str, question: str, *, default: str | None = None, kind: click.IntRange | None = None) -> str:
-    """Raises click.UsageError when there is nobody to ask."""
-    if not someone_is_there():
-        raise click.UsageError(f"{option} is missing, and nobody can be asked here.")
+def _ask(question: str, *, default: str | None = None, kind: click.IntRange | None = None) -> str:
     wants = f"{question} [default: {default}]:" if default else f"{question}:"
     click.echo(wants, err=True)
     answer = click.prompt(">", default=default, type=kind or str, prompt_suffix=" ", show_default=False, err=True)
@@ -220,7 +219,7 @@ def _test_first(site: Site, page: Page, wanted: Modality, *, yes: bool) -> None:
         NothingToDo: the person says no.
         click.UsageError: it does not answer, and nobody is asked.
     """
-    page.line(f"Testing connection to {wanted.aet} @ {wanted.host}:{wanted.port}...", indent=0)
+    page.line(f"Testing connection to {_address(wanted)}...", indent=0)
     outcome = echo_unregistered(site.orthanc, wanted, timeout=5)
     echoes.print_echo(page, outcome, wanted, site.settings.orthanc_aet)
     if outcome.ok:
@@ -229,6 +228,10 @@ def _test_first(site: Site, page: Page, wanted: Modality, *, yes: bool) -> None:
         raise click.UsageError(f"{wanted.name} does not answer, nothing was added. --no-test adds it all the same.")
     if not click.confirm("Add it all the same?", default=False, err=True):
         raise NothingToDo("Nothing was changed.")
+
+
+def _address(modality: Modality) -> str:
+    return f"{modality.aet} @ {modality.host}:{modality.port}"
 
 
 def _configuration(modality: Modality, concurrency: int | None) -> list[tuple[str, str]]:

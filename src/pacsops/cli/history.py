@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pacsops.cli.parameters import json_option
-from pacsops.cli.render import Page, count, lasting, mark, moment, now, timestamp, write_json
+from pacsops.cli.render import Page, count, mark, moment, now, timestamp, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.cli.waiting import reasons
 from pacsops.delivery import desk
@@ -71,7 +71,7 @@ def _print(
     page.facts(_about(study))
     page.section("TIMELINE")
     for event in events:
-        sign, headline, details = _WORDS[event.event](event, event.detail)
+        sign, headline, details = EVENTS[event.event](event, event.detail)
         if event.event is Event.STUDY_RECEIVED and study.sender_aet:
             details = [f"Source: {study.sender_aet}"]
         page.line(f"{timestamp(event.at)}  {mark(sign)}{headline}")
@@ -80,7 +80,7 @@ def _print(
     if not events:
         page.line("nothing recorded")
     page.section("CURRENT STATE")
-    page.table(
+    page.records(
         ("NO", "DESTINATION", "STATE", "SENT", "ROUTE", ""),
         [
             (
@@ -156,7 +156,7 @@ def _started(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str,
 
 def _succeeded(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
     took = detail.get("duration_ms")
-    lines = _lines(("Images", detail.get("instances")), ("Took", None if took is None else lasting(took / 1000)))
+    lines = _lines(("Images", detail.get("instances")), ("Took", None if took is None else f"{took / 1000:.1f}s"))
     return "✅", f"SUCCESS: delivered to {event.destination}", lines
 
 
@@ -167,6 +167,10 @@ def _matched(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str,
 
 def _retry_scheduled(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
     return "⏳", f"RETRY SCHEDULED: {event.destination}", _lines(("At", _local(detail.get("next_retry_at"))))
+
+
+def _stuck(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
+    return "❌", f"STUCK (needs attention): {event.destination}", []  # the failure above it says why
 
 
 def _ordered(sign: str, headline: str) -> _Words:
@@ -186,7 +190,7 @@ def _ordered(sign: str, headline: str) -> _Words:
     return words
 
 
-_WORDS: Mapping[Event, _Words] = {
+EVENTS: Mapping[Event, _Words] = {
     Event.STUDY_RECEIVED: _ordered("📥", "RECEIVED"),
     Event.STUDY_DELETED: _ordered("🚫", "DELETED from Orthanc"),
     Event.ROUTE_MATCHED: _matched,
@@ -198,7 +202,7 @@ _WORDS: Mapping[Event, _Words] = {
     Event.SEND_FAILED: _ordered("❌", "FAILED"),
     Event.SEND_RETRY_SCHEDULED: _retry_scheduled,
     Event.SEND_INTERRUPTED: _ordered("⚠", "INTERRUPTED (does not count as an attempt)"),
-    Event.STUDY_STUCK: _ordered("❌", "STUCK (needs attention)"),
+    Event.STUDY_STUCK: _stuck,
     Event.DELIVERY_REVIVED: _ordered("🔄", "REVIVED (the destination is back)"),
     Event.DELIVERY_RETRIED: _ordered("🔄", "RETRY ORDERED"),
     Event.DELIVERY_SKIPPED: _ordered("⏭", "SKIPPED"),

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import click
 
 from pacsops.cli import database, deliveries, destinations, history, orders, reconcile, routes, status, version
-from pacsops.cli.render import Page
+from pacsops.cli.render import show_error
+from pacsops.cli.site import Site, pass_site
 from pacsops.errors import NothingToDo, PacsopsError
 
 _EPILOG = """\b
@@ -41,22 +42,13 @@ class Sections(click.Group):
             ctx.exit(1 if isinstance(error, NothingToDo) else 2)
 
 
-def show_error(error: PacsopsError) -> None:
-    """`Error: …` and `hint: …` on stderr."""
-    page = Page(stderr=True)
-    first, *rest = str(error).splitlines() or [type(error).__name__]
-    page.line(f"{'' if isinstance(error, NothingToDo) else 'Error: '}{first}", indent=0, style="red")
-    for line in rest:
-        page.line(line)
-    if error.hint:
-        page.line(f"hint: {error.hint}", indent=0)
-
-
 @click.group(
     cls=Sections, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="pacsops", prog_name="orthanc", message="%(prog)s %(version)s (pacsops)")
-def orthanc() -> None:
+@click.pass_context
+@pass_site
+def orthanc(site: Site, ctx: click.Context) -> None:
     """See and mend the DICOM traffic of this site.
 
     \b
@@ -64,6 +56,7 @@ def orthanc() -> None:
       orthanc status
       orthanc show-stuck --destination MODLINK
     """
+    ctx.call_on_close(site.close)
 
 
 @click.command("help")
@@ -122,3 +115,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     orthanc.main(prog_name="orthanc")
+
+
+if __name__ == "__main__":
+    main()

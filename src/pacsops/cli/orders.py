@@ -161,14 +161,12 @@ def _wanted(database: Database, target: str | None, destination: str | None) -> 
         if numbered is None:
             raise UnknownStudy(f"no study and no delivery is known by {target!r}", hint=error.hint) from None
         return DeliveryFilter(delivery_ids=(numbered.id,), destination=destination)
-    if numbered is not None and numbered.study_id != study.study_id:
+    if numbered is not None:
         raise AmbiguousStudy(
             f"{target} names study {study.study_id} and also delivery {numbered.id} of study {numbered.study_id}"
             f" to {numbered.destination}",
             hint="name the study by its Orthanc id, and --destination where only one delivery is meant",
         )
-    if numbered is not None:
-        return DeliveryFilter(delivery_ids=(numbered.id,), destination=destination)
     return DeliveryFilter(study_id=study.study_id, destination=destination)
 
 
@@ -202,6 +200,8 @@ def _carry_out(  # noqa: PLR0913
     """
     chosen = order(database, wanted, dry_run=True)
     if not chosen:
+        if as_json:
+            write_json({"dry_run": dry_run, "count": 0, "deliveries": []})
         raise NothingToDo(f"Nothing to do: {nothing}.", hint=_see(wanted))
     if not as_json:
         _announce(Page(), title, chosen)

@@ -13,16 +13,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from pacsops.errors import NothingToDo, PacsopsError
 
 SCHEMA_VERSION = 1
 """Of every --json answer. Keys may be added within a version, never renamed or removed."""
 
 _RULE_WIDTH = 78
 _UNLIMITED = 10_000  # columns: what a pipe has
+_WIDE = 110  # columns: room for a table with prose in it
+_LEAST_WIDTH = 8  # columns a cell keeps
 _SHORT_ID = 13  # the first two groups of an Orthanc identifier: 48 bits of its SHA-1
 # C0, DEL, C1 (CSI is U+009B) and the bidirectional overrides: DICOM text comes from strangers.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -124,9 +129,33 @@ class Page:
             table.add_row(*(Text(cell, style=_STYLES.get(cell[:1], "")) for cell in cells))
         self._print(Padding(table, (0, 0, 0, indent), expand=False))
 
-    def actions(self, commands: Iterable[tuple[str, str]], *, heading: str = "ACTIONS:") -> None:
+    def records(
+        self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str], indent: int = 0
+    ) -> None:
+        """A table whose last column is prose: on a narrow terminal it stands below its row."""
+        rows = [[printable(cell) for cell in row] for row in rows]
+        if not self.shortens or self._console.width >= _WIDE:
+            self.table(headers, rows, whole=whole, indent=indent)
+            return
+        *heads, _ = headers
+        widths = [max(cell_len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+        flexible = [i for i, head in enumerate(heads) if head not in whole]
+        room = self._console.width - indent - 2 * (len(heads) - 1)
+        while sum(widths) > room and max((widths[i] for i in flexible), default=0) > _LEAST_WIDTH:
+            widths[max(flexible, key=lambda i: widths[i])] -= 1
+        for cells in [headers, *rows]:
+            grid = Table.grid(padding=(0, 2, 0, 0))
+            for width in widths:
+                grid.add_column(width=width, overflow="fold")
+            bold = "bold" if cells is headers else ""
+            grid.add_row(*(Text(cell, style=bold or _STYLES.get(cell[:1], "")) for cell in cells[:-1]))
+            self._print(Padding(grid, (0, 0, 0, indent), expand=False))
+            if cells is not headers and cells[-1]:
+                self.line(cells[-1], indent=indent + 4)
+
+    def actions(self, commands: Iterable[tuple[str, str]]) -> None:
         """The exact next commands, each with what it does; printed on stdout as the end of the page."""
-        self._print(Text(heading, style="bold"))
+        self._print(Text("ACTIONS:", style="bold"))
         self._grid([(command, meaning) for command, meaning in commands], 2, ["cyan", ""], gap=3)
 
     def advice(self, text: str) -> None:
@@ -163,6 +192,17 @@ def warn(text: str, hint: str | None = None) -> None:
     page.line(text, "⚠", indent=0)
     if hint:
         page.line(f"hint: {hint}", indent=0)
+
+
+def show_error(error: PacsopsError) -> None:
+    """`Error: …` and `hint: …` on stderr."""
+    page = Page(stderr=True)
+    first, *rest = str(error).splitlines() or [type(error).__name__]
+    page.line(f"{'' if isinstance(error, NothingToDo) else 'Error: '}{first}", indent=0, style="red")
+    for line in rest:
+        page.line(line)
+    if error.hint:
+        page.line(f"hint: {error.hint}", indent=0)
 
 
 # ── words for times and sizes ────────────────────────────────────────────────────────────────────────────────

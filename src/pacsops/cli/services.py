@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from pacsops.cli.main import show_error
+from pacsops.cli.render import show_error
 from pacsops.errors import PacsopsError
 from pacsops.settings import Settings
 
@@ -38,3 +38,7 @@ def main() -> None:
     except PacsopsError as error:
         show_error(error)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -40,6 +40,13 @@ class Site:
     def orthanc(self) -> Orthanc:
         return Orthanc.of(self.settings)
 
+    def close(self) -> None:
+        """Close what was opened."""
+        opened = vars(self)
+        for name in ("any_db", "orthanc"):
+            if name in opened:
+                opened[name].close()
+
 
 pass_site = click.make_pass_decorator(Site, ensure=True)
 

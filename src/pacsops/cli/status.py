@@ -82,7 +82,7 @@ def _print(page: Page, health: Health) -> None:
                     destination.name,
                     destination.shown,
                     f"last success: {destination.last_success}",
-                    _owed(destination.health.waiting, destination.health.stuck) if destination.health else "",
+                    destination.owed,
                 )
                 for destination in health.destinations
             ],
@@ -114,7 +114,7 @@ def _print_routing(page: Page, health: Health) -> None:
 
 
 def _print_issues(page: Page, issues: list[Issue]) -> None:
-    for issue in issues:
+    for issue in sorted(issues, key=lambda issue: issue.severity):  # errors first
         page.line(issue.message, "❌" if issue.severity == "error" else "⚠", indent=0)
         page.line(f"→ {issue.hint}", indent=3)
 
@@ -137,12 +137,6 @@ def _storage(storage: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "free_bytes" in storage:
         rows.append(("Free:", f"{size(storage['free_bytes'])} of {size(storage['total_bytes'])}"))
     return rows or [("unknown", "")]
-
-
-def _owed(waiting: int, stuck: int) -> str:
-    return ", ".join(
-        part for part in (f"{waiting} waiting" if waiting else "", f"{stuck} stuck" if stuck else "") if part
-    )
 
 
 def _routes(health: Health) -> str:

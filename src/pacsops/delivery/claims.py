@@ -87,7 +87,8 @@ def claim(database: Database, worker: str, *, source: str = "orthanc", most: int
             worker=worker,
             lease=LEASE_SECONDS,
         )
-    return sorted(map(Claim.of, rows), key=lambda claimed: claimed.delivery_id)
+    # UPDATE returns its rows in no order: what is most urgent is to be sent first.
+    return [Claim.of(row) for row in sorted(rows, key=lambda row: (row["priority"], row["id"]))]
 
 
 def rescue(

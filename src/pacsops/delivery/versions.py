@@ -45,7 +45,7 @@ def note_routes(
             " VALUES (%(hash)s, %(text)s, %(accepted)s, %(problems)s)",
             hash=hash_,
             # PostgreSQL's text has no NUL; a file with one is never accepted, what is kept of it is for the eye.
-            text=text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:1_000_000],
+            text=text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
             accepted=accepted,
             problems=said,
         )

@@ -142,22 +142,25 @@ class Orthanc:
         """
         if ORTHANC_ID.fullmatch(name):
             return [header.study_id for header in self.studies_of([name]) if header.study_id == name]
-        found = {entry["ID"] for entry in self.ask("/tools/lookup", name) if entry["Type"] == "Study"}
-        # /tools/find would read these as patterns and lists (PS3.4 C.2.2.2).
-        if name and not re.search(r"[*?\\]", name):
-            query = {"AccessionNumber": name}
-            found |= set(self.ask("/tools/find", {"Level": "Study", "Query": query, "CaseSensitive": True}))
-        return sorted(found)
+        # Orthanc would read these as patterns and lists (PS3.4 C.2.2.2), or refuse them.
+        if not name or re.search(r"[*?\\]", name):
+            return []
+        by_uid = {entry["ID"] for entry in self.ask("/tools/lookup", name) if entry["Type"] == "Study"}
+        query = {"Level": "Study", "Query": {"AccessionNumber": name}, "CaseSensitive": True}
+        return sorted(by_uid | set(self.ask("/tools/find", query)))
 
-    def bulk_content(self, resources: Sequence[str], level: str) -> list[dict[str, Any]]:
+    def bulk_content(
+        self, resources: Sequence[str], level: str, *, timeout: float | None = None
+    ) -> list[dict[str, Any]]:
         """POST /tools/bulk-content: everything the index holds at `level` (Study, Series, Instance) of `resources`.
 
-        Unknown resources are left out.
+        Unknown resources are left out. Orthanc gathers all before it sends the first byte: about 1 s for 1000
+        instances with an index in PostgreSQL.
         """
         if not resources:
             return []
         question = {"Resources": list(resources), "Level": level, "Metadata": True}
-        answer: list[dict[str, Any]] = self.ask("/tools/bulk-content", question)
+        answer: list[dict[str, Any]] = self.ask("/tools/bulk-content", question, timeout=timeout)
         return answer
 
     def get(self, path: str, *, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:

@@ -53,6 +53,8 @@ Left out although indexed: InstitutionName, which Orthanc keeps once a study, wh
 those that may be longer than the 256 characters Orthanc indexes.
 """
 
+_WHOLE_STUDY_SECONDS = 120.0  # tens of thousands of images, on a busy index
+
 
 def study_facts(orthanc: Orthanc, study_id: str) -> tuple[StudyHeader, StudyFacts]:
     """The study and its images, sorted by instance id, with the tags of INDEXED_KEYWORDS. Three requests.
@@ -61,7 +63,7 @@ def study_facts(orthanc: Orthanc, study_id: str) -> tuple[StudyHeader, StudyFact
         NotFoundInOrthanc: the study is not there (any more).
     """
     # Bottom up: a series or study read after an instance is there, however much arrives meanwhile.
-    instances = orthanc.bulk_content([study_id], "Instance")
+    instances = orthanc.bulk_content([study_id], "Instance", timeout=_WHOLE_STUDY_SECONDS)
     series = {entry["ID"]: entry for entry in orthanc.bulk_content([study_id], "Series")}
     study = next((entry for entry in orthanc.bulk_content([study_id], "Study") if entry["ID"] == study_id), None)
     if study is None:

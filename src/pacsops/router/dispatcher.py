@@ -28,6 +28,7 @@ RESCUE_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 _BUSY_SECONDS = 0.05
 _AFTER_INTERRUPTION_SECONDS = 1.0
+_DELETED = Failure(ErrorClass.VANISHED, "it was deleted from Orthanc before it was sent")
 
 
 @dataclass
@@ -46,9 +47,11 @@ class Dispatcher:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._in_flight: dict[str, _InFlight] = {}
+        self._orphans: dict[str, Claim] = {}
+        """Rescued claims that may or may not have a job in Orthanc."""
+        self._dead_workers: frozenset[str] | None = None
         self._beat_at = 0.0
         self._rescue_at = 0.0
-        self._started = False
 
     @property
     def in_flight(self) -> int:
@@ -63,39 +66,45 @@ class Dispatcher:
         return _BUSY_SECONDS if self._in_flight else IDLE_SECONDS
 
     def _keep_leases(self) -> None:
-        if not self._in_flight or time.monotonic() < self._beat_at:
+        mine = self._in_flight.keys() | self._orphans.keys()
+        if not mine or time.monotonic() < self._beat_at:
             return
-        held = claims.heartbeat(self._site.database, self._in_flight)
-        for token in self._in_flight.keys() - held:
+        for token in mine - claims.heartbeat(self._site.database, mine):
             # Taken over, or taken back by an operator: what becomes of it is no longer ours to say.
-            lost = self._in_flight.pop(token)
-            _LOG.warning("claim_lost", delivery_id=lost.claim.delivery_id, destination=lost.claim.destination)
+            flight = self._in_flight.pop(token, None)
+            lost = flight.claim if flight else self._orphans.pop(token)
+            _LOG.warning("claim_lost", delivery_id=lost.delivery_id, destination=lost.destination)
         self._beat_at = time.monotonic() + claims.HEARTBEAT_SECONDS
 
     def _rescue(self) -> None:
-        if time.monotonic() < self._rescue_at:
-            return
-        dead = () if self._started else self._dead_workers()
-        rescued = claims.rescue(self._site.database, self._site.worker, dead_workers=dead)
-        self._started = True
-        self._rescue_at = time.monotonic() + RESCUE_SECONDS
-        orphans = [claim for claim in rescued if claim.job_id is None]
-        known = store_jobs(self._site.orthanc) if orphans else []
-        for claim in rescued:
-            if claim.job_id is not None:
-                self._in_flight[claim.token] = _InFlight(claim, claim.job_id, since=None)
-            else:
+        if time.monotonic() >= self._rescue_at:
+            if self._dead_workers is None:
+                self._dead_workers = self._predecessors()
+            rescued = claims.rescue(self._site.database, self._site.worker, dead_workers=self._dead_workers)
+            for claim in rescued:
+                if claim.job_id is not None:
+                    self._in_flight[claim.token] = _InFlight(claim, claim.job_id, since=None)
+                else:
+                    self._orphans[claim.token] = claim
+            self._rescue_at = time.monotonic() + RESCUE_SECONDS
+        if self._orphans:
+            known = store_jobs(self._site.orthanc)
+            for token, claim in list(self._orphans.items()):
                 self._adopt(claim, known)
+                del self._orphans[token]
 
-    def _dead_workers(self) -> Collection[str]:
-        """Workers of this host, at our start, whose process is gone; and ourselves in an earlier life."""
-        host = self._site.worker.rpartition(":")[0]
-        holders = claims.workers_in_flight(self._site.database)
-        return [
-            worker
-            for worker in holders
-            if worker == self._site.worker or (worker.startswith(f"{host}:") and not _runs(worker.rpartition(":")[2]))
-        ]
+    def _predecessors(self) -> frozenset[str]:
+        """Workers of this host whose process is gone: their claims need not wait for the end of the lease.
+
+        In a container a successor has its predecessor's process number; the worker's name tells them apart.
+        """
+        host, own_pid, _ = self._site.worker.rsplit(":", 2)
+        gone = set()
+        for worker in claims.workers_in_flight(self._site.database) - {self._site.worker}:
+            its_host, pid, _ = worker.rsplit(":", 2)
+            if its_host == host and (pid == own_pid or not _runs(int(pid))):
+                gone.add(worker)
+        return frozenset(gone)
 
     def _adopt(self, claim: Claim, jobs: Collection[Job]) -> None:
         """The router that held the claim died before it wrote a job down. Was there one?"""
@@ -174,8 +183,14 @@ class Dispatcher:
             if outcomes.not_configured(self._site.database, claim, failure):
                 _LOG.error("send_failed", **_about(claim), error=failure.reason, error_class=why.kind)
             return
-        if failure.error_class is ErrorClass.VANISHED and self._goes_on_without_vanished(claim):
-            return
+        if failure.error_class is ErrorClass.VANISHED:
+            held = {found["ID"] for found in self._site.orthanc.bulk_content(claim.instances, "Instance")}
+            vanished = set(claim.instances) - held
+            if held and vanished:
+                self._go_on_without(claim, vanished)
+                return
+            # All are there after all: another attempt may tell what it was.
+            failure = Failure(ErrorClass.ORTHANC, why.message) if held else _DELETED
         outcome = outcomes.fail(self._site.database, claim, failure)
         if not outcome.held:
             return
@@ -186,15 +201,10 @@ class Dispatcher:
         else:
             _LOG.error("study_stuck", **said, error=failure.reason)
 
-    def _goes_on_without_vanished(self, claim: Claim) -> bool:
-        """Some of the instances were deleted from Orthanc: send the others. False: none is left."""
-        held = {found["ID"] for found in self._site.orthanc.bulk_content(claim.instances, "Instance")}
-        vanished = set(claim.instances) - held
-        if not held or not vanished:
-            return False
+    def _go_on_without(self, claim: Claim, vanished: Collection[str]) -> None:
+        """Some of the instances were deleted from Orthanc: the others are sent."""
         outcomes.drop_vanished(self._site.database, claim, vanished)
         self._interrupted(claim, f"{len(vanished)} of {len(claim.instances)} instances were deleted from Orthanc")
-        return True
 
 
 def _about(claim: Claim) -> dict[str, object]:
@@ -207,10 +217,10 @@ def _about(claim: Claim) -> dict[str, object]:
     }
 
 
-def _runs(pid: str) -> bool:
+def _runs(pid: int) -> bool:
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
     except PermissionError:
         return True

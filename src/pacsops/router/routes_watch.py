@@ -80,6 +80,7 @@ class RoutesWatch:
             # After a restart the last good one stays in force too.
             in_force = routes_in_force(self._site.database)
             if in_force is not None:
+                # A later version may be stricter: RoutesInvalid then is this duty's trouble, shown in `status`.
                 self._site.table = load_routes(in_force.text)
                 _LOG.warning("config_kept", route_version=in_force.hash, routes=len(self._site.table.routes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import threading
 import time
@@ -23,8 +24,8 @@ class Site:
 
     orthanc: Orthanc
     database: Database
-    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
-    """Name of this router in claims: host:pid."""
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}")
+    """Name of this router in claims: host:pid:random."""
     table: RouteTable | None = None
     """The routes in force; None until a valid routes.yml was seen: then studies wait, unsettled."""
     feed_wake: Wake = field(default_factory=Wake)

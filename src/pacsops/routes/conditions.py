@@ -18,7 +18,7 @@ _PADDING = " \0"
 """DICOM pads values to even length with a space, UIDs with NUL (PS3.5 sections 6.2 and 9.1)."""
 
 _PATTERN_MEMORY = 256 * 1024
-"""Bytes one compiled pattern may take; a \\pL{50} fits, a file of bombs does not exhaust the host."""
+"""Bytes one compiled pattern may take. What people write needs a hundredth; a file of bombs must not eat the host."""
 
 
 class PatternRefused(ValueError):

@@ -90,9 +90,6 @@ def _keywords() -> Mapping[int, str]:
 
 @cache
 def _tags() -> Mapping[str, int]:
-    """Every spelling → tag. A snake_case spelling that two keywords share stands for neither."""
-    spellings: dict[str, list[int]] = {}
-    for tag, keyword in _keywords().items():
-        spellings.setdefault(snake_case(keyword), []).append(tag)
-    unambiguous = {spelling: tags[0] for spelling, tags in spellings.items() if len(tags) == 1}
-    return unambiguous | {keyword: tag for tag, keyword in _keywords().items()}
+    """Every spelling → tag."""
+    keywords = {keyword: tag for tag, keyword in _keywords().items()}
+    return {snake_case(keyword): tag for keyword, tag in keywords.items()} | keywords

@@ -63,6 +63,9 @@ def read_routes(path: Path, *, destinations: Collection[str] | None = None) -> R
     except ValueError as error:
         problems.add(Position(1, 1), f"no file can have this name: {error}")
         raise problems.refuse() from error
+    if len(content) > MAX_BYTES:
+        problems.add(Position(1, 1), f"the file is larger than {MAX_BYTES} bytes")
+        raise problems.refuse()
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

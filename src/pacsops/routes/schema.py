@@ -1,12 +1,13 @@
 """The JSON Schema of routes.yml, by which editors complete and check while one types.
 
 It is necessary, not sufficient: that names are unique, patterns compile, keywords exist and destinations are known
-only the loader checks. `python -m pacsops.routes.schema` writes it beside this module.
+only the loader checks. `python -m pacsops.routes.schema` prints it; routes.schema.json beside this module is a copy.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,4 +185,5 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    PATH.write_text(text(), encoding="utf-8")
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    sys.stdout.write(text())

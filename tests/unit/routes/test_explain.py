@@ -75,6 +75,17 @@ def test_disabled_routes_and_those_after_a_final_one_are_explained_as_not_looked
     assert behind.fields[0].held
 
 
+def test_a_final_route_that_does_not_match_leaves_the_others_to_be_looked_at() -> None:
+    routes = table(
+        """
+        routes:
+        - {name: last, match: {modality: SR}, action: {to: PACS}, final: true}
+        - {name: behind, match: {modality: CR}, action: {to: PACS}}
+        """
+    )
+    assert [e.matched for e in routes.explain(study(image("a", Modality="CR")))] == [False, True]
+
+
 def test_a_study_without_images_matches_nothing_and_says_why() -> None:
     explained = the_one(one_route(), study())
     assert (explained.matched, explained.witness, explained.reason) == (

@@ -1,4 +1,5 @@
 import pytest
+from pydicom.datadict import keyword_dict
 from tests.unit.routes.builders import image, one_route, problem_with_match, study
 
 from pacsops.routes import StudyFacts
@@ -72,3 +73,8 @@ def test_a_field_that_could_never_hold_is_refused_with_the_reason(name: str, why
     with pytest.raises(UnknownField, match=why):
         field_named(name)
     assert why in problem_with_match(f"{{'{name}': x}}")
+
+
+def test_no_spelling_stands_for_two_attributes() -> None:
+    keywords = [keyword for keyword in keyword_dict if keyword]
+    assert len({snake_case(keyword) for keyword in keywords}) == len(keywords)

@@ -70,8 +70,15 @@ def test_many_misspelt_fields_are_answered_without_delay() -> None:
 
 
 def test_a_pattern_that_would_take_all_memory_is_refused() -> None:
-    bomb = "routes: [{name: r, match: {modality: {matches: '(\\pL{100}){9}'}}, action: {to: PACS}}]"
-    assert "too large" in only_problem(bomb)
+    pattern = "routes: [{{name: r, match: {{modality: {{matches: '{}'}}}}, action: {{to: PACS}}}}]"
+    # A megabyte and more once compiled: RE2 would take it, but there may be thousands.
+    assert "too large" in only_problem(pattern.format(r"(\pL{10}){10}"))
+    load_routes(pattern.format(r"\pL{10}"))
+
+
+def test_fifty_levels_are_nested_deep_enough() -> None:
+    assert "the file is a list" in only_problem("[" * 50 + "]" * 50)
+    assert "nested more than 50 levels deep" in only_problem("[" * 51 + "]" * 51)
 
 
 @pytest.mark.parametrize("end", range(0, len(EXAMPLE), 7))

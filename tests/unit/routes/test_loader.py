@@ -248,8 +248,9 @@ def unreadable(folder: Path) -> Iterator[tuple[Path, str]]:
     yield folder / "missing.yml", "cannot be read: No such file"
     yield folder, "not a regular file"
     large = folder / "large.yml"
-    large.write_bytes(b"#" * (1024 * 1024 + 1))
-    yield large, "more than 1048576"
+    # The limit falls into a character: that must not be mistaken for another encoding.
+    large.write_bytes(b"#" + "é".encode() * (512 * 1024))
+    yield large, "larger than 1048576 bytes"
     latin = folder / "latin.yml"
     latin.write_bytes("routes: []\n# Größe".encode("latin-1"))
     yield latin, "latin.yml:2: the file is not UTF-8 text (byte 0xf6)"

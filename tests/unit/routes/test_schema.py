@@ -65,7 +65,7 @@ def loads(text: str) -> bool:
 
 def test_the_committed_schema_is_what_the_code_says() -> None:
     assert routes_schema.PATH.read_text(encoding="utf-8") == routes_schema.text(), (
-        "run `python -m pacsops.routes.schema`"
+        "run `python -m pacsops.routes.schema > src/pacsops/routes/routes.schema.json`"
     )
     jsonschema.Draft202012Validator.check_schema(routes_schema.schema())
 

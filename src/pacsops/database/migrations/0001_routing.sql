@@ -150,7 +150,7 @@ CREATE TABLE feed_cursor (
 
 -- The router's sign of life.
 CREATE TABLE router_heartbeat (
-    instance     varchar(128) PRIMARY KEY,                        -- host:pid
+    instance     varchar(128) PRIMARY KEY,                        -- host:pid:random
     started_at   timestamptz  NOT NULL DEFAULT now(),
     beat_at      timestamptz  NOT NULL DEFAULT now(),
     detail       jsonb        NOT NULL DEFAULT '{}'

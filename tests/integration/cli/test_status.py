@@ -1,0 +1,169 @@
+"""One look at a site in good and bad health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.integration.cli.conftest import ROUTES, CommandLine, Site
+from tests.support.orthanc import OrthancServer
+from tests.support.peers import Peer
+from tests.support.postgres import PostgresServer
+from tests.support.studies import a_study
+
+from pacsops.delivery.versions import note_routes
+from pacsops.orthanc import ensure
+
+
+@pytest.fixture
+def healthy(site: Site, orthanc: OrthancServer) -> Iterator[Site]:
+    """Orthanc, PostgreSQL and router answer, every destination of the routes is configured."""
+    with Peer("MERCURE") as mercure, Peer("MODLINK") as modlink:
+        for peer in (mercure, modlink):
+            ensure(orthanc.client, peer.modality())
+        site.routes_in_force()
+        site.router_is_alive()
+        yield site
+
+
+def test_a_healthy_site_exits_with_0_and_quiet_prints_nothing(healthy: Site, cli: CommandLine) -> None:
+    healthy.succeed(healthy.promise())
+    result = cli("status")
+
+    assert result.exit_code == 0, result.stdout
+    for words in (
+        "orthanc",
+        "postgres",
+        "router",
+        "✅ running",
+        "All is well.",
+        "2 routes",
+        "MERCURE",
+        "last success",
+    ):
+        assert words in result.stdout
+    quiet = cli("status", "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+def test_status_as_json_keeps_its_contract(healthy: Site, orthanc: OrthancServer, cli: CommandLine) -> None:
+    a_study().with_series("CT", instances=2).in_(orthanc)
+    answer = cli.json("status")
+
+    assert answer.keys() >= {"services", "storage", "routing", "destinations", "routes", "issues", "exit_code"}
+    assert {name: service["state"] for name, service in answer["services"].items()} == {
+        "orthanc": "running",
+        "postgres": "running",
+        "router": "running",
+    }
+    assert (answer["storage"]["studies"], answer["storage"]["instances"]) == (1, 2)
+    assert [destination["name"] for destination in answer["destinations"]] == ["MERCURE", "MODLINK"]
+    assert answer["routes"]["count"] == 2
+    assert answer["exit_code"] == 0
+
+
+def test_stuck_studies_are_a_warning_that_names_the_next_command(healthy: Site, cli: CommandLine) -> None:
+    healthy.refused()
+    result = cli("status", "--quiet")
+
+    assert result.exit_code == 1
+    assert "1 study needs attention" in result.stdout
+    assert "orthanc show-stuck" in result.stdout
+
+
+def test_a_destination_that_is_down_is_an_error(healthy: Site, cli: CommandLine) -> None:
+    healthy.stuck()
+    result = cli("status")
+
+    assert result.exit_code == 2
+    assert "MERCURE is down since" in result.stdout
+    assert "orthanc test-destination MERCURE" in result.stdout
+
+
+def test_a_rejected_routes_file_is_a_warning_and_the_old_one_stays(healthy: Site, cli: CommandLine) -> None:
+    note_routes(healthy.database, hash_="1" * 64, text="routes: nonsense", accepted=False, problems=[{"line": 1}])
+    result = cli("status")
+
+    assert result.exit_code == 1
+    assert "was rejected (1 problem(s))" in result.stdout
+    assert "2 routes" in result.stdout
+
+
+def test_a_route_to_a_destination_orthanc_lacks_is_a_warning(healthy: Site, cli: CommandLine) -> None:
+    healthy.routes_in_force(ROUTES.replace("MODLINK", "MODLNIK"))
+    result = cli("status", "--quiet")
+
+    assert result.exit_code == 1
+    assert "unknown destination 'MODLNIK'" in result.stdout
+
+
+def test_a_router_in_trouble_or_silent_is_told(healthy: Site, cli: CommandLine) -> None:
+    healthy.router_is_alive(trouble={"feed": "cannot reach Orthanc"})
+    assert "duty 'feed': cannot reach Orthanc" in cli("status", "--quiet").stdout
+
+    with healthy.database.transaction() as tx:
+        tx.run("UPDATE router_heartbeat SET beat_at = now() - interval '10 minutes'")
+    silent = cli("status", "--quiet")
+    assert silent.exit_code == 2
+    assert "last sign of life 10m ago" in silent.stdout
+
+
+def test_without_orthanc_the_rest_is_still_shown(site: Site, cli: CommandLine) -> None:
+    site.routes_in_force()
+    site.router_is_alive()
+    site.stuck()
+    result = cli("status")
+
+    assert result.exit_code == 2
+    assert "❌ down" in result.stdout
+    assert "Nothing is received or sent" in result.stdout
+    for words in ("postgres", "ROUTING", "MERCURE", "2 routes", "1 study needs attention"):
+        assert words in result.stdout
+
+
+def test_without_postgres_the_rest_is_still_shown(
+    healthy: Site, orthanc: OrthancServer, postgres: PostgresServer, cli: CommandLine
+) -> None:
+    a_study().with_series("CT").in_(orthanc)
+    healthy.database.close()
+    postgres.stop()
+    result = cli("status")
+
+    assert result.exit_code == 2
+    assert "Nothing is routed" in result.stdout
+    for words in ("✅ running", "1 study", "MERCURE", "2 routes"):
+        assert words in result.stdout
+    error = cli("show-stuck")
+    assert (error.exit_code, error.stdout) == (2, "")
+    assert error.stderr.startswith("Error: cannot reach PostgreSQL")
+
+
+def test_a_database_that_is_not_migrated_says_how_to(postgres: PostgresServer, cli: CommandLine) -> None:
+    cli.env_file.write_text(cli.env_file.read_text() + f"POSTGRES_DB={postgres.create_database().postgres_db}\n")
+    for command in ("show-stuck", "status"):
+        result = cli(command)
+        assert result.exit_code == 2
+        assert "orthanc db-migrate" in result.output
+
+    assert cli.json("db-migrate")["applied"][0] == "0001_routing"
+    assert cli.json("db-migrate")["applied"] == []
+    assert cli("show-stuck").exit_code == 0
+
+
+def test_versions_of_everything_that_answers(healthy: Site, postgres: PostgresServer, cli: CommandLine) -> None:
+    answer = cli.json("version")
+    assert all(answer[name] for name in ("pacsops", "orthanc", "postgres"))
+    assert answer["schema"] == "current"
+
+    healthy.database.close()
+    postgres.stop()
+    result = cli("version")
+    assert result.exit_code == 0
+    assert "does not answer" in result.stdout
+
+
+def test_no_password_is_ever_shown(healthy: Site, cli: CommandLine) -> None:
+    password = healthy.settings.orthanc_password
+    assert password
+    for command in (["status", "--json"], ["status"], ["version"], ["destinations", "--json"]):
+        assert password not in cli(*command).output

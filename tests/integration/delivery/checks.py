@@ -1,0 +1,66 @@
+"""Checks that both the real statements and broken ones are put through.
+
+A test runs a check on the code as it is; a guard runs the same check on a mutant and expects it to fail.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.deliveries import ORTHANC, REFUSED, backlog, expire, in_flight, limit, promise, row, take
+
+from pacsops.database import Database
+from pacsops.delivery import claims, outcomes
+from pacsops.delivery.claims import Claim
+
+Write = Callable[[Database, Claim], object]
+Claimer = Callable[[Database, str], object]
+
+LATE_WRITES: dict[str, Write] = {
+    "SUBMIT": lambda database, claim: outcomes.submitted(database, claim, "late-job"),
+    "FINISH": lambda database, claim: outcomes.finish(database, claim, duration_ms=1),
+    "FAIL": lambda database, claim: outcomes.fail(database, claim, REFUSED).held,
+    "RELEASE": lambda database, claim: outcomes.release(database, claim, ORTHANC, wait=0.0),
+    "SHRINK": lambda database, claim: outcomes.drop_vanished(database, claim, ["i1"]),
+    "HEARTBEAT": lambda database, claim: claims.heartbeat(database, [claim.token]),
+}
+"""By the name of its statement: everything a worker may still try when it wakes up."""
+
+
+def a_paused_worker_writes_nothing(database: Database, write: Write) -> None:
+    """A worker slept past its lease and another took over: what the first writes then must touch no row."""
+    delivery_id = promise(database, instances=("i1", "i2"))
+    paused = take(database, "host:1")
+    expire(database, paused)
+    (successor,) = claims.rescue(database, "host:2")
+    before = row(database, delivery_id)
+
+    told = write(database, paused)
+
+    assert not told, "the paused worker was told that its claim holds"
+    assert row(database, delivery_id) == before, "the paused worker wrote over its successor"
+    assert outcomes.finish(database, successor, duration_ms=1), "the successor lost its claim"
+
+
+def many_claimers_keep_the_limit(database: Database, claim: Claimer) -> None:
+    """Claimers that start at the same moment take no more than the limit between them, and no less."""
+    limit(database, "PACS", 2)
+    backlog(database, "PACS", 40)
+    claimers = 6
+    start = threading.Barrier(claimers)
+
+    def compete(number: int) -> None:
+        try:
+            start.wait(timeout=30)
+            for _ in range(4):
+                claim(database, f"host:{number}")
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(claimers) as threads:
+        list(threads.map(compete, range(claimers)))
+
+    taken = in_flight(database, "PACS")
+    assert taken == 2, f"{taken} in flight where 2 may be"
