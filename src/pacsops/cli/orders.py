@@ -171,14 +171,9 @@ def _wanted(database: Database, target: str | None, destination: str | None) -> 
 
 
 def _delivery(database: Database, target: str) -> Delivery | None:
-    """The delivery of a number, whatever its state: what a retry or a skip would take."""
     if not (target.isascii() and target.isdigit() and len(target) < 19):
         return None
-    numbered = DeliveryFilter(delivery_ids=(int(target),))
-    found = desk.retry(database, numbered, by="", force=True, dry_run=True) or desk.skip(
-        database, numbered, reason="", by="", dry_run=True
-    )
-    return found[0] if found else None
+    return desk.delivery(database, int(target))
 
 
 def _carry_out(  # noqa: PLR0913

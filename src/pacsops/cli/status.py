@@ -105,12 +105,12 @@ def _print_routing(page: Page, health: Health) -> None:
         ("📥", "Received", studies(counts.received)),
         ("🔍", "Matched a route", studies(counts.matched)),
         ("✅", "Completed", studies(counts.completed)),
-        ("❌", "Failed", count(counts.failed, "attempt")),
+        ("❌", "Failed attempts", studies(counts.failed)),
         ("⏳", "Pending", studies(counts.pending_studies) + (f", oldest {lasting(oldest)}" if oldest else "")),
         ("⚠", "Stuck", studies(counts.stuck_studies)),
     ]
     for sign, label, value in rows:
-        page.line(f"{label + ':':<17}{value}", sign)
+        page.line(f"{label + ':':<18}{value}", sign)
 
 
 def _print_issues(page: Page, issues: list[Issue]) -> None:

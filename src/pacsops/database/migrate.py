@@ -14,8 +14,13 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied_at  timestamptz  NOT NULL DEFAULT now()
 )
 """
-# Two hosts that migrate at once take turns; the number is arbitrary and only ours.
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7069637361)"
+# Two hosts that migrate at once take turns, however long the other's turn is; the number is arbitrary and only ours.
+_ONE_AT_A_TIME = """
+SET LOCAL lock_timeout = 0;
+SET LOCAL statement_timeout = 0;
+SELECT pg_advisory_xact_lock(7069637361);
+SET LOCAL lock_timeout = '15s';
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ def migrate(database: Database) -> list[str]:
     applied = []
     for migration in migrations():
         with database.transaction() as tx:
-            tx.one(_ONE_AT_A_TIME)
+            tx.run(_ONE_AT_A_TIME)
             tx.run(_LEDGER)
             if migration.name in _refuse_newer(_applied(tx)):
                 continue

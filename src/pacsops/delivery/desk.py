@@ -34,6 +34,7 @@ __all__ = [
     "cancel",
     "counts",
     "deliveries",
+    "delivery",
     "destination_health",
     "find_study",
     "newest_routes",
@@ -137,6 +138,13 @@ def deliveries(
     return [_delivery(row) for row in rows]
 
 
+def delivery(database: Database, number: int) -> Delivery | None:
+    """The delivery of this number, None when there is none."""
+    with database.transaction() as tx:
+        row = tx.one_or_none(f"SELECT {_DELIVERY} FROM routing_state WHERE id = %(id)s", id=number)  # noqa: S608
+    return None if row is None else _delivery(row)
+
+
 def timeline(database: Database, study_id: str) -> list[TimelineEvent]:
     """Everything that happened to a study, the oldest first."""
     with database.transaction() as tx:
@@ -170,7 +178,7 @@ def destination_health(database: Database) -> dict[str, DestinationHealth]:
 
 
 def counts(database: Database, since: datetime) -> RoutingCounts:
-    """Studies received, matched and delivered in full since a moment; deliveries waiting and stuck now."""
+    """Studies received, matched, delivered in full and met by a failed attempt since a moment; what waits now."""
     with database.transaction() as tx:
         row = tx.one(
             """
@@ -182,7 +190,7 @@ def counts(database: Database, since: datetime) -> RoutingCounts:
                        AND NOT EXISTS (SELECT 1 FROM routing_state s
                                         WHERE s.study_id = st.study_id AND s.source = st.source
                                           AND s.status NOT IN ('success', 'skipped', 'cancelled'))) AS completed,
-                   (SELECT count(*) FROM routing_event
+                   (SELECT count(DISTINCT study_id) FROM routing_event
                      WHERE event = 'send_failed' AND at >= %(since)s) AS failed,
                    w.*
               FROM (SELECT count(*) FILTER (WHERE status <> 'stuck') AS pending,

@@ -10,14 +10,17 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from pacsops.database import Transaction
 from pacsops.database.pool import Row
 from pacsops.delivery import breaker, sql
 from pacsops.delivery.model import Event
-from pacsops.delivery.states import GROW, SUPERSEDE
+from pacsops.delivery.states import GROW, RESTORE, SUPERSEDE
 from pacsops.delivery.timeline import record
 from pacsops.routes import Selection, Send
+
+_WIDTHS = {"study_uid": 128, "accession_number": 64, "patient_name": 256, "patient_id": 128, "study_description": 256}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,14 @@ class StudyIdentity:
     patient_id: str | None
     study_description: str | None
     study_date: date | None
+
+    def columns(self) -> dict[str, Any]:
+        """Values by column, cut to what fits: one study with an overlong header must not stop all routing."""
+        fitted: dict[str, Any] = {"source": self.source, "study_id": self.study_id, "study_date": self.study_date}
+        for name, width in _WIDTHS.items():
+            value: str | None = getattr(self, name)
+            fitted[name] = None if value is None else value.replace("\0", "")[:width]
+        return fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ def plan(tx: Transaction, study: StudyIdentity, selections: Sequence[Selection],
         elif (row := _grow(tx, study, selection, route_version)) is not None:
             grown.append(row["id"])
         if selection.route.send is Send.HIGHEST_RESOLUTION:
+            if (row := _restore(tx, study, selection)) is not None:
+                grown.append(row["id"])
             _supersede(tx, study, selection)
     return Planned(tuple(new), tuple(grown))
 
@@ -66,13 +79,8 @@ def _promise(tx: Transaction, study: StudyIdentity, selection: Selection, route_
     route = selection.route
     row = tx.one_or_none(
         sql.PLAN,
-        **_key(study, selection),
-        study_id=study.study_id,
-        study_uid=study.study_uid,
-        patient_name=study.patient_name,
-        patient_id=study.patient_id,
-        study_description=study.study_description,
-        study_date=study.study_date,
+        **study.columns(),
+        **_key(selection),
         instances=sorted(selection.instances),
         content_fingerprint=fingerprint(selection.instances),
         route_version=route_version,
@@ -86,14 +94,19 @@ def _promise(tx: Transaction, study: StudyIdentity, selection: Selection, route_
         record(
             tx,
             Event.ROUTE_MATCHED,
-            {**_key(study, selection), **row, "study_id": study.study_id, "attempt_count": 0},
+            {**_key(selection), **row, "source": study.source, "study_id": study.study_id, "attempt_count": 0},
             **said,
         )
     return row
 
 
 def _grow(tx: Transaction, study: StudyIdentity, selection: Selection, route_version: str) -> Row | None:
-    before = tx.one(sql.PLANNED, **_key(study, selection), content_fingerprint=fingerprint(selection.instances))
+    before = tx.one(
+        sql.PLANNED,
+        **_key(selection),
+        source=study.source,
+        content_fingerprint=fingerprint(selection.instances),
+    )
     if before["instances"] is None:
         return None
     merged = sorted({*before["instances"], *selection.instances})
@@ -113,15 +126,33 @@ def _grow(tx: Transaction, study: StudyIdentity, selection: Selection, route_ver
     return row
 
 
+def _restore(tx: Transaction, study: StudyIdentity, selection: Selection) -> Row | None:
+    row = tx.one_or_none(
+        sql.RESTORE,
+        **_key(selection),
+        source=study.source,
+        superseded=Event.DELIVERY_SUPERSEDED.value,
+        from_states=RESTORE.from_states,
+    )
+    if row is not None:
+        record(tx, Event.DELIVERY_REVIVED, row, reason="it is the largest image again")
+    return row
+
+
 def _supersede(tx: Transaction, study: StudyIdentity, selection: Selection) -> None:
-    rows = tx.all(sql.SUPERSEDE, **_key(study, selection), study_id=study.study_id, from_states=SUPERSEDE.from_states)
+    rows = tx.all(
+        sql.SUPERSEDE,
+        **_key(selection),
+        source=study.source,
+        study_id=study.study_id,
+        from_states=SUPERSEDE.from_states,
+    )
     for row in rows:
         record(tx, Event.DELIVERY_SUPERSEDED, row, by=selection.resource_id)
 
 
-def _key(study: StudyIdentity, selection: Selection) -> dict[str, str]:
+def _key(selection: Selection) -> dict[str, str]:
     return {
-        "source": study.source,
         "level": selection.level,
         "resource_id": selection.resource_id,
         "route_name": selection.route.name,

@@ -38,6 +38,8 @@ RELEASE = Transition(_IN_FLIGHT, frozenset({Status.PENDING}), fenced=True)
 """The attempt came to nothing through no fault of the destination; it does not count."""
 GROW = Transition(frozenset({Status.SUCCESS}), frozenset({Status.PENDING}))
 SUPERSEDE = Transition(frozenset({Status.PENDING}), frozenset({Status.CANCELLED}))
+RESTORE = Transition(frozenset({Status.CANCELLED}), frozenset({Status.PENDING}))
+"""What was superseded is the largest image again."""
 REVIVE = Transition(frozenset({Status.STUCK}), frozenset({Status.PENDING}))
 RETRY = Transition(frozenset({Status.FAILED, Status.STUCK}), frozenset({Status.PENDING}))
 FORCED_RETRY = Transition(
@@ -55,6 +57,7 @@ TRANSITIONS: Mapping[str, Transition] = {
     "release": RELEASE,
     "grow": GROW,
     "supersede": SUPERSEDE,
+    "restore": RESTORE,
     "revive": REVIVE,
     "retry": RETRY,
     "forced_retry": FORCED_RETRY,

@@ -17,7 +17,7 @@ from pacsops.database import Database, Transaction
 from pacsops.delivery.model import Event
 from pacsops.delivery.planner import Planned, StudyIdentity, plan
 from pacsops.delivery.timeline import record_study
-from pacsops.routes import Selection
+from pacsops.routes import Selection, Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def arrived(tx: Transaction, study: StudyIdentity, seq: int) -> None:
         RETURNING (xmax = 0) AS new
         """,
         seq=seq,
-        **_identity(study),
+        **study.columns(),
     )
     if row is not None and row["new"]:
         record_study(tx, Event.STUDY_RECEIVED, study.source, study.study_id)
@@ -149,13 +149,18 @@ def evaluated(tx: Transaction, evaluation: Evaluation) -> Planned:
     """Write down an evaluation and promise what it selected."""
     study = evaluation.study
     arrived(tx, study, evaluation.as_of_seq)
-    planned = plan(tx, study, evaluation.selections, evaluation.route_version)
     before = tx.one(
-        "SELECT matched_routes, evaluated_at FROM routing_study"
+        "SELECT matched_routes, evaluated_at, evaluated_seq FROM routing_study"
         " WHERE source = %(source)s AND study_id = %(study_id)s FOR UPDATE",
         source=study.source,
         study_id=study.study_id,
     )
+    if before["evaluated_seq"] > evaluation.as_of_seq:
+        # Another router saw more of the study. What this one saw is promised, but which image is the largest it
+        # does not know.
+        seen = [chosen for chosen in evaluation.selections if chosen.route.send is not Send.HIGHEST_RESOLUTION]
+        return plan(tx, study, seen, evaluation.route_version)
+    planned = plan(tx, study, evaluation.selections, evaluation.route_version)
     if not evaluation.matched_routes and (before["evaluated_at"] is None or before["matched_routes"]):
         record_study(tx, Event.ROUTE_NO_MATCH, study.source, study.study_id)
     tx.run(
@@ -175,7 +180,7 @@ def evaluated(tx: Transaction, evaluation: Evaluation) -> Planned:
         sender_aet=evaluation.sender_aet,
         matched_routes=list(evaluation.matched_routes),
         route_version=evaluation.route_version,
-        **_identity(study),
+        **study.columns(),
     )
     return planned
 
@@ -247,16 +252,3 @@ def scanned(database: Database, source: str = "orthanc") -> None:
     """A reconciliation scan went through."""
     with database.transaction() as tx:
         tx.run("UPDATE feed_cursor SET scanned_at = now() WHERE source = %(source)s", source=source)
-
-
-def _identity(study: StudyIdentity) -> dict[str, Any]:
-    return {
-        "source": study.source,
-        "study_id": study.study_id,
-        "study_uid": study.study_uid,
-        "accession_number": study.accession_number,
-        "patient_name": study.patient_name,
-        "patient_id": study.patient_id,
-        "study_description": study.study_description,
-        "study_date": study.study_date,
-    }

@@ -16,10 +16,6 @@ from pacsops.orthanc.modalities import (
     remove,
 )
 
-statistics = Orthanc.statistics
-studies_of = Orthanc.studies_of
-studies_page = Orthanc.studies_page
-
 __all__ = [
     "INDEXED_KEYWORDS",
     "Change",
@@ -43,10 +39,7 @@ __all__ = [
     "job",
     "last_change",
     "remove",
-    "statistics",
     "store_jobs",
-    "studies_of",
-    "studies_page",
     "study_facts",
     "submit_store",
 ]

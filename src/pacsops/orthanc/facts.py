@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from pydicom.datadict import keyword_for_tag
+
 from pacsops.errors import NotFoundInOrthanc
 from pacsops.orthanc.client import Orthanc, StudyHeader
 from pacsops.routes.model import InstanceFacts, StudyFacts
@@ -79,7 +81,8 @@ def study_facts(orthanc: Orthanc, study_id: str) -> tuple[StudyHeader, StudyFact
 
 
 def complete(orthanc: Orthanc, facts: StudyFacts, instance_ids: Collection[str]) -> StudyFacts:
-    """The same facts with every tag of these instances' files but sequences. One request an instance.
+    """The same facts with every tag of these instances' files but sequences. One request an instance, and one
+    for each text of more than 256 characters.
 
     Raises:
         NotFoundInOrthanc: one of them is not there (any more).
@@ -107,8 +110,17 @@ def _instance_facts(instance: dict[str, Any], common: dict[str, str], series: di
 
 
 def _completed(orthanc: Orthanc, instance: InstanceFacts) -> InstanceFacts:
-    tags = orthanc.get(f"/instances/{instance.instance_id}/simplified-tags")
-    texts = {keyword: value for keyword, value in tags.items() if isinstance(value, str)}
+    path = f"/instances/{instance.instance_id}/tags"
+    texts = {}
+    tags: dict[str, dict[str, Any]] = orthanc.get(path)
+    for tag, found in tags.items():
+        # By number, not by Orthanc's name for it: retired tags are RETIRED_… there.
+        keyword = keyword_for_tag(int(tag.replace(",", ""), 16))
+        if keyword and found["Type"] == "TooLong":
+            # Orthanc withholds what is longer than 256 characters, unless asked for it; for one tag a request.
+            found = orthanc.get(path, params={"ignore-length": tag.replace(",", "-")})[tag]  # noqa: PLW2901
+        if keyword and found["Type"] == "String":
+            texts[keyword] = found["Value"]
     return replace(instance, tags={**instance.tags, **texts})
 
 

@@ -170,7 +170,7 @@ def echo(orthanc: Orthanc, name: str, *, timeout: float = 5) -> Echo:
         return _echo(orthanc, f"/modalities/{name}/echo", {}, timeout)
     except NotFoundInOrthanc as error:
         raise UnknownDestination(
-            f"Orthanc has no destination {name}", hint="`orthanc list-destinations` names those it has"
+            f"Orthanc has no destination {name}", hint="`orthanc destinations` names those it has"
         ) from error
 
 

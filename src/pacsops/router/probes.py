@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pacsops.delivery import breaker
+from pacsops.errors import UnknownDestination
 from pacsops.observe.logs import EventLog
 from pacsops.orthanc import echo
 from pacsops.router.site import Site
@@ -44,9 +45,14 @@ class Probes:
         list(self._pool.map(self._echo, destinations))
 
     def _echo(self, destination: str) -> None:
-        answer = echo(self._site.orthanc, destination, timeout=ECHO_TIMEOUT_SECONDS)
-        reason = answer.failure.message if answer.failure else None
-        milliseconds = answer.milliseconds if answer.ok else None
+        reason: str | None
+        try:
+            answer = echo(self._site.orthanc, destination, timeout=ECHO_TIMEOUT_SECONDS)
+        except UnknownDestination as unknown:
+            milliseconds, reason = None, str(unknown)
+        else:
+            milliseconds = answer.milliseconds if answer.ok else None
+            reason = answer.failure.message if answer.failure else None
         if breaker.note_probe(self._site.database, destination, milliseconds=milliseconds, reason=reason):
             _LOG.info("destination_recovered", destination=destination, echo_ms=milliseconds)
             self._site.dispatch_wake.ring()

@@ -107,3 +107,14 @@ def test_a_study_that_is_gone_is_not_found(orthanc: OrthancServer) -> None:
         study_facts(orthanc.client, study_id)
     with pytest.raises(NotFoundInOrthanc):
         complete(orthanc.client, facts, [facts.instances[0].instance_id])
+
+
+def test_texts_longer_than_orthanc_indexes_are_read_whole(orthanc: OrthancServer) -> None:
+    long = {"PatientComments": "p" * 400, "ImageComments": "i" * 300, "TextComments": "retired " * 50}
+    study_id = a_study().with_series("CR", attributes=long).in_(orthanc)
+    _, facts = study_facts(orthanc.client, study_id)
+
+    whole = complete(orthanc.client, facts, [facts.instances[0].instance_id])
+
+    tags = whole.instances[0].tags
+    assert {keyword: tags[keyword].strip() for keyword in long} == {key: text.strip() for key, text in long.items()}

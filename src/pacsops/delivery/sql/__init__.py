@@ -10,6 +10,7 @@ def _read(name: str) -> str:
 PLAN = _read("plan")
 PLANNED = _read("planned")
 GROW = _read("grow")
+RESTORE = _read("restore")
 SUPERSEDE = _read("supersede")
 CLAIM_DESTINATION = _read("claim_destination")
 CLAIM_DELIVERIES = _read("claim_deliveries")

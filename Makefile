@@ -1,0 +1,51 @@
+# Every task a person runs. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r target text; do \
+	    printf '  make %-12s %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: deploy-demo  ## Deploy a small hospital into .demo/ and tell its story
+	@$(BIN)/python demo/story.py
+
+.PHONY: deploy-demo
+deploy-demo:  ## Deploy it without the story (a second time changes nothing)
+	@scripts/prepare demo
+	@$(BIN)/ansible-playbook -i inventories/demo site.yml
+
+.PHONY: demo-stop
+demo-stop:  ## Stop the demo and remove .demo/
+	@scripts/demo-stop
+
+.PHONY: test
+test: lint  ## Lint, then every test on real parts: Orthanc, PostgreSQL, DICOM peers, the demo
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint:  ## ruff, mypy, import-linter, yamllint, ansible-lint
+	@scripts/prepare test
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --verbose | tail -n 4
+	@$(BIN)/yamllint --strict .
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --profile production
+
+.PHONY: test-unit
+test-unit:  ## The quick half: tests without servers
+	@scripts/prepare test
+	@$(BIN)/python -m pytest tests/unit
+
+.PHONY: bench
+bench:  ## Measure against peers on this machine; build/bench.json and docs/performance.md
+	@scripts/prepare test
+	@$(BIN)/python -m benchmarks
+
+.PHONY: schema
+schema:  ## Write routes.schema.json anew from the language's code
+	@$(BIN)/python -m pacsops.routes.schema > src/pacsops/routes/routes.schema.json

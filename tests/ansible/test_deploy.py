@@ -1,0 +1,225 @@
+"""The demo's inventory deployed for real, into a folder and on ports of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from tests.ansible.conftest import CHECKOUT
+from tests.support.network import eventually, free_port
+
+pytestmark = pytest.mark.timeout(400)  # a deployment starts eight services
+
+VENV = CHECKOUT / ".venv" / "bin"
+
+
+@dataclass
+class Site:
+    """A site in `home`, and what deploying it has shown so far."""
+
+    home: Path
+    ports: dict[str, int]
+    shown: str = ""
+    command_lines: set[str] = field(default_factory=set)
+    """Of every process on this machine while a playbook ran."""
+
+    def play(self, playbook: str, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        """Run a playbook, whatever comes of it."""
+        said = {"toolkit_home": str(self.home), **self.ports, **variables}
+        command = [str(VENV / "ansible-playbook"), "-i", "inventories/demo", playbook, "-e", json.dumps(said)]
+        ended = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(ended,))
+        watcher.start()
+        try:
+            done = subprocess.run(
+                [*command, *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False
+            )
+        finally:
+            ended.set()
+            watcher.join()
+        self.shown += done.stdout + done.stderr
+        return done
+
+    def deploy(self, *arguments: str, **variables: object) -> int:
+        """Run site.yml; the number of changes. AssertionError unless it succeeded."""
+        done = self.play("site.yml", *arguments, **variables)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        return int(re.findall(r"changed=(\d+)", done.stdout)[0])
+
+    def control(self, *words: str) -> str:
+        command = [str(VENV / "supervisorctl"), "-c", str(self.home / "config" / "supervisord.conf"), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120).stdout
+
+    def processes(self) -> dict[str, int]:
+        """Service -> process, of those that run."""
+        lines = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
+        return {name: int(pid) for name, pid in lines}
+
+    def secrets(self) -> list[str]:
+        return [path.read_text().split()[0] for path in (self.home / "secrets").iterdir()]
+
+    def orthanc(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.home / "bin" / "orthanc"), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(0.02):
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    self.command_lines.add(process.read_text(errors="replace"))
+                except OSError:  # it ended meanwhile
+                    continue
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Nothing deployed yet."""
+    neighbours = next(first for first in iter(lambda: free_port(), None) if all(_free(first + n) for n in range(5)))
+    ports = {
+        name: free_port()
+        for name in (
+            "orthanc_http_port",
+            "orthanc_dicom_port",
+            "database_port",
+            "router_wake_port",
+            "demo_scanner_button_port",
+        )
+    }
+    return Site(tmp_path_factory.mktemp("deployed") / "site", {**ports, "demo_first_neighbour_port": neighbours})
+
+
+@pytest.fixture(scope="module")
+def site(fresh: Site) -> Iterator[Site]:
+    """Deployed once for all tests here."""
+    check = fresh.play("site.yml", "--check", "--diff")
+    assert check.returncode == 0, check.stdout[-6000:]
+    assert not fresh.home.exists(), "a check run writes nothing"
+    try:
+        fresh.deploy("--diff", "-vv")
+        yield fresh
+    finally:
+        pid = fresh.control("pid").strip()
+        fresh.control("shutdown")
+        if pid.isdigit():
+            eventually(lambda: not Path(f"/proc/{pid}").exists(), within=90, what="the supervisor ending")
+
+
+def test_every_service_runs_and_a_second_run_changes_nothing(site: Site) -> None:
+    before = site.processes()
+    assert set(before) == {
+        *("postgres", "orthanc", "router"),
+        *("scanner", "mercure", "lpchrouter", "lpchtrouter", "modlink"),
+    }
+
+    assert site.deploy("--diff") == 0
+    assert site.deploy("--check", "--diff") == 0
+    assert site.processes() == before
+
+
+def test_no_secret_is_shown_or_on_a_command_line_or_readable_by_others(site: Site) -> None:
+    secrets = site.secrets()
+    assert len(set(secrets)) == 4
+    for secret in secrets:
+        assert secret not in site.shown
+        assert not any(secret in line for line in site.command_lines)
+    for path in site.home.rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o077 and "postgres" not in path.parts:
+            content = path.read_bytes()
+            assert not any(secret.encode() in content for secret in secrets), path
+
+
+def test_the_operators_command_knows_its_site(site: Site) -> None:
+    names = {each["name"] for each in json.loads(site.orthanc("destinations", "--json").stdout)["destinations"]}
+
+    assert {"MERCURE", "LPCHROUTER", "LPCHTROUTER", "MODLINK"} <= names
+    assert site.orthanc("routes", "--validate").returncode == 0
+
+
+def test_an_unknown_system_is_refused_and_a_known_one_heard(site: Site) -> None:
+    def accepted(calling_aet: str) -> bool:
+        ae = AE(ae_title=calling_aet)
+        ae.add_requested_context(Verification)
+        association = ae.associate("127.0.0.1", site.ports["orthanc_dicom_port"], ae_title="ORTHANC_DEMO")
+        if not association.is_established:
+            return False
+        answer = association.send_c_echo()
+        association.release()
+        return "Status" in answer and answer.Status == 0x0000
+
+    assert accepted("CR_ROOM1")
+    assert not accepted("STRANGER")
+
+
+def test_a_changed_setting_restarts_its_service_alone(site: Site) -> None:
+    before = site.processes()
+
+    assert site.deploy(orthanc_stable_age=3) > 0
+
+    after = site.processes()
+    assert {name for name in before if before[name] != after[name]} == {"orthanc"}
+    site.deploy()
+
+
+def test_new_passwords_of_the_databases_are_taken_up(site: Site) -> None:
+    """Orthanc and the router come back with them; nobody is left with the old ones."""
+    for name in ("orthanc-database", "pacsops-database"):
+        (site.home / "secrets" / name).unlink()
+
+    site.deploy()
+
+    assert site.orthanc("status", "--json").returncode in {0, 1}
+    assert site.deploy() == 0
+
+
+def test_doctor_names_what_is_down_and_the_next_run_starts_it(site: Site) -> None:
+    healthy = site.play("playbooks/doctor.yml")
+    assert healthy.returncode == 0, healthy.stdout[-4000:]
+    site.control("stop", "modlink")
+
+    ill = site.play("playbooks/doctor.yml")
+    site.deploy()
+
+    assert ill.returncode != 0
+    assert "MODLINK: " in ill.stdout
+    assert "modlink" in site.processes()
+
+
+def test_routes_that_are_wrong_are_not_put_in_place(site: Site, tmp_path: Path) -> None:
+    in_force = (site.home / "config" / "routes.yml").read_text()
+    routes = tmp_path / "routes.yml"
+    routes.write_text(in_force.replace("send: instance", "send: instanse"))
+
+    refused = site.play("playbooks/routes.yml", router_routes_source=str(routes))
+
+    assert refused.returncode != 0
+    assert "instanse" in refused.stdout
+    assert (site.home / "config" / "routes.yml").read_text() == in_force
+
+
+def test_new_routes_are_taken_without_a_restart(site: Site, tmp_path: Path) -> None:
+    before = site.processes()
+    routes = tmp_path / "routes.yml"
+    routes.write_text((site.home / "config" / "routes.yml").read_text().replace("priority: 10\n", "priority: 11\n"))
+
+    done = site.play("playbooks/routes.yml", "--diff", router_routes_source=str(routes))
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "+    priority: 11" in done.stdout
+    taken = json.loads(site.orthanc("routes", "--json").stdout)
+    assert taken["routes"][0]["priority"] == 11
+    assert site.processes() == before
+
+
+def _free(port: int) -> bool:
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,0 +1,124 @@
+"""routing_delivery and routing_info against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import pytest
+from tests.ansible.conftest import RunModule
+from tests.support.deliveries import in_state, promise
+
+from pacsops.database import Database
+from pacsops.delivery import desk
+from pacsops.delivery.model import Status
+from pacsops.delivery.versions import note_routes
+
+
+def statuses(database: Database) -> dict[str, str]:
+    return {each.destination: each.status for each in desk.deliveries(database)}
+
+
+@pytest.fixture
+def stuck(database: Database) -> int:
+    delivery, _ = in_state(database, Status.STUCK, "MODLINK")
+    return delivery
+
+
+def test_a_retry_sends_the_stuck_delivery_again_once(
+    database: Database, stuck: int, env_file: str, run_module: RunModule
+) -> None:
+    order = {"state": "retried", "destination": "MODLINK", "env_file": env_file}
+
+    first, second = run_module("routing_delivery", order), run_module("routing_delivery", order)
+
+    assert [each["id"] for each in first["deliveries"]] == [stuck]
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert statuses(database) == {"MODLINK": "pending"}
+
+
+def test_check_mode_names_what_would_be_retried_and_leaves_it(
+    database: Database, stuck: int, env_file: str, run_module: RunModule
+) -> None:
+    result = run_module(
+        "routing_delivery", {"state": "retried", "destination": "MODLINK", "env_file": env_file}, check=True
+    )
+
+    assert [each["id"] for each in result["deliveries"]] == [stuck]
+    assert "stuck" in result["diff"]["before"]
+    assert "pending" in result["diff"]["after"]
+    assert statuses(database) == {"MODLINK": "stuck"}
+
+
+def test_a_cancelled_delivery_keeps_the_reason_and_others_go_on(
+    database: Database, stuck: int, env_file: str, run_module: RunModule
+) -> None:
+    promise(database, "PACS", study="other")
+
+    run_module(
+        "routing_delivery",
+        {"state": "cancelled", "deliveries": [stuck], "reason": "sent by courier", "env_file": env_file},
+    )
+
+    assert statuses(database) == {"MODLINK": "cancelled", "PACS": "pending"}
+    last = desk.timeline(database, "study")[-1]
+    assert last.detail["reason"] == "sent by courier"
+    assert last.detail["by"].endswith("(Ansible)")
+
+
+@pytest.mark.usefixtures("stuck")
+def test_an_empty_list_of_deliveries_is_about_none_not_about_all(
+    database: Database, env_file: str, run_module: RunModule
+) -> None:
+    result = run_module("routing_delivery", {"state": "retried", "deliveries": [], "env_file": env_file})
+
+    assert not result["changed"]
+    assert statuses(database) == {"MODLINK": "stuck"}
+
+
+@pytest.mark.parametrize(
+    ("order", "lacking"),
+    [({"state": "retried"}, "destination"), ({"state": "skipped", "destination": "MODLINK"}, "reason")],
+)
+def test_an_order_about_everything_or_without_a_reason_is_refused(
+    order: dict[str, str], lacking: str, run_module: RunModule
+) -> None:
+    result = run_module("routing_delivery", order)
+
+    assert result["failed"]
+    assert lacking in result["msg"]
+
+
+def test_an_unknown_study_fails_with_a_hint(env_file: str, run_module: RunModule) -> None:
+    result = run_module("routing_delivery", {"state": "retried", "study": "1.2.3", "env_file": env_file})
+
+    assert result["failed"]
+    assert "1.2.3" in result["msg"]
+    assert result["hint"]
+
+
+@pytest.mark.usefixtures("stuck")
+def test_info_counts_lists_and_finds_without_naming_patients(
+    database: Database, env_file: str, run_module: RunModule
+) -> None:
+    promise(database, "PACS", study="other")
+    note_routes(database, hash_="a" * 64, text="routes: []", accepted=True, problems=[])
+    note_routes(database, hash_="b" * 64, text="x", accepted=False, problems=[{"message": "unknown key 'mach'"}])
+
+    result = run_module("routing_info", {"env_file": env_file})
+
+    assert (result["counts"]["stuck"], result["counts"]["pending"]) == (1, 1)
+    assert [each["destination"] for each in result["stuck"]] == ["MODLINK"]
+    assert [each["destination"] for each in result["pending"]] == ["PACS"]
+    assert result["routes_in_force"]["hash"] == "a" * 64
+    assert result["routes_rejected"] == ["unknown key 'mach'"]
+    assert any("1 deliveries are stuck" in finding for finding in result["findings"])
+    assert "patient" not in str(result)
+
+
+def test_info_fails_with_a_hint_when_postgresql_is_down(
+    env_file: str, run_module: RunModule, postgres: object
+) -> None:
+    postgres.stop("immediate")  # type: ignore[attr-defined]
+
+    result = run_module("routing_info", {"env_file": env_file})
+
+    assert result["failed"]
+    assert "PostgreSQL" in result["msg"]
