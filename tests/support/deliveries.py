@@ -88,6 +88,13 @@ def in_state(database: Database, status: Status, destination: str = "PACS", **sa
     return delivery_id, claim
 
 
+def one_in_each_state(database: Database) -> dict[Status, int]:
+    """The ids of new deliveries by their states, each of a study and to a destination named after it."""
+    # What is pending comes last: it would be due when another is to be claimed.
+    order = sorted(Status, key=lambda status: status is Status.PENDING)
+    return {status: in_state(database, status, f"PACS-{status}", study=f"study-{status}")[0] for status in order}
+
+
 def _carry_on(database: Database, claim: Claim, status: Status) -> None:
     match status:
         case Status.SENT:

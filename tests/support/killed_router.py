@@ -1,4 +1,4 @@
-"""A router that is killed at one point of its work: `python -m tests.support.killed_router MODULE:FUNCTION before|after`.
+"""A router killed at one point of its work: `python -m tests.support.killed_router MODULE:FUNCTION before|after`.
 
 SIGKILL to itself, as the kernel's out-of-memory killer would: no handler runs, nothing is flushed.
 """

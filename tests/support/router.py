@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,8 @@ class RoutedSite:
         self.stop()
         self.kill()
         self.database.close()
+        if kind is None:
+            shutil.rmtree(self.folder)
 
     def routes(self, *routes: Any) -> None:
         """Replace routes.yml."""
@@ -87,7 +90,7 @@ class RoutedSite:
             self.router = None
 
     def start_process(self, *, killed_at: tuple[str, str] | None = None) -> None:
-        """A router of its own process, as a site runs it; or one that is killed at (MODULE:FUNCTION, before|after)."""
+        """A router of its own process, as a site runs it; or killed at (MODULE:FUNCTION, before|after)."""
         program = ["pacsops.cli.services", "router"]
         if killed_at is not None:
             program = ["tests.support.killed_router", *killed_at]
@@ -121,6 +124,11 @@ class RoutedSite:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def trouble(self, duty: str) -> str | None:
+        """What keeps the router from a duty, as `orthanc status` tells it."""
+        beat = desk.router_beat(self.database)
+        return None if beat is None else beat.detail.get("trouble", {}).get(duty)
 
     @property
     def log(self) -> str:

@@ -114,8 +114,8 @@ def start_over(database: Database, seen: Cursor, at: Cursor, source: str = "orth
     return moved > 0
 
 
-def arrived(tx: Transaction, study: StudyIdentity, seq: int) -> None:
-    """A change touched the study: it is unsettled until an evaluation covers `seq`."""
+def arrived(tx: Transaction, study: StudyIdentity, seq: int) -> bool:
+    """A change touched the study: it is unsettled until an evaluation covers `seq`. True: it was not known before."""
     row = tx.one_or_none(
         """
         INSERT INTO routing_study AS s (source, study_id, study_uid, accession_number, patient_name, patient_id,
@@ -130,8 +130,10 @@ def arrived(tx: Transaction, study: StudyIdentity, seq: int) -> None:
         seq=seq,
         **study.columns(),
     )
-    if row is not None and row["new"]:
+    new = row is not None and bool(row["new"])
+    if new:
         record_study(tx, Event.STUDY_RECEIVED, study.source, study.study_id)
+    return new
 
 
 def arrival_seqs(database: Database, study_ids: Collection[str], source: str = "orthanc") -> dict[str, int]:

@@ -15,7 +15,7 @@ from pacsops.delivery import claims, outcomes
 from pacsops.delivery.claims import Claim
 from pacsops.delivery.model import ErrorClass
 from pacsops.delivery.retry import Failure, Wait
-from pacsops.errors import OrthancRefused
+from pacsops.errors import OrthancRefused, OrthancUnreachable
 from pacsops.observe.logs import EventLog
 from pacsops.orthanc import Job, JobFailure, failure_of, store_jobs, submit_store
 from pacsops.orthanc.jobs import job
@@ -37,8 +37,11 @@ class _InFlight:
 
     claim: Claim
     job_id: str
-    since: float | None
-    """Monotonic time of the submission; None when another router submitted it."""
+    since: float
+    """Monotonic time of the submission, or of the rescue."""
+    rescued: bool
+    look_at: float = 0.0
+    """Monotonic time of the next look at the job: a job that takes long is looked at less often."""
 
 
 class Dispatcher:
@@ -50,6 +53,7 @@ class Dispatcher:
         self._orphans: dict[str, Claim] = {}
         """Rescued claims that may or may not have a job in Orthanc."""
         self._dead_workers: frozenset[str] | None = None
+        self._orthanc_was_away = False
         self._beat_at = 0.0
         self._rescue_at = 0.0
 
@@ -83,7 +87,7 @@ class Dispatcher:
             rescued = claims.rescue(self._site.database, self._site.worker, dead_workers=self._dead_workers)
             for claim in rescued:
                 if claim.job_id is not None:
-                    self._in_flight[claim.token] = _InFlight(claim, claim.job_id, since=None)
+                    self._in_flight[claim.token] = _InFlight(claim, claim.job_id, time.monotonic(), rescued=True)
                 else:
                     self._orphans[claim.token] = claim
             self._rescue_at = time.monotonic() + RESCUE_SECONDS
@@ -120,13 +124,17 @@ class Dispatcher:
             and not claims.is_written_down(self._site.database, claim, found.id)
         ]
         if len(twins) == 1:
-            self._submitted(claim, twins[0].id, since=None)
+            self._submitted(claim, twins[0].id, time.monotonic(), rescued=True)
         else:
             outcomes.release(
                 self._site.database, claim, Failure(ErrorClass.ORTHANC, "the router was interrupted"), wait=0.0
             )
 
     def _claim_and_submit(self) -> None:
+        if self._orthanc_was_away:
+            # Claims made while it is away would only be given back.
+            self._site.orthanc.system()
+            self._orthanc_was_away = False
         while (room := MOST_IN_FLIGHT - len(self._in_flight)) > 0:
             claimed = claims.claim(self._site.database, self._site.worker, most=room)
             if not claimed:
@@ -134,9 +142,11 @@ class Dispatcher:
             for number, claim in enumerate(claimed):
                 try:
                     self._submit(claim)
-                except BaseException:
-                    # Orthanc is away: give back this claim's successors at once, not when their leases end.
-                    for waiting in claimed[number:]:
+                except OrthancUnreachable:
+                    self._orthanc_was_away = True
+                    # It may have taken the job before it went: to be found out when it is back.
+                    self._orphans[claim.token] = claim
+                    for waiting in claimed[number + 1 :]:
                         self._interrupted(waiting, "Orthanc does not answer")
                     raise
 
@@ -147,15 +157,17 @@ class Dispatcher:
         except OrthancRefused as error:
             self._failed(claim, failure_of(error))
             return
-        self._submitted(claim, job_id, since)
+        self._submitted(claim, job_id, since, rescued=False)
 
-    def _submitted(self, claim: Claim, job_id: str, since: float | None) -> None:
+    def _submitted(self, claim: Claim, job_id: str, since: float, *, rescued: bool) -> None:
         if outcomes.submitted(self._site.database, claim, job_id):
-            self._in_flight[claim.token] = _InFlight(claim, job_id, since)
+            self._in_flight[claim.token] = _InFlight(claim, job_id, since, rescued)
             _LOG.info("send_started", **_about(claim), job_id=job_id, instances=len(claim.instances))
 
     def _track(self) -> None:
         for token, flight in list(self._in_flight.items()):
+            if time.monotonic() < flight.look_at:
+                continue
             found = job(self._site.orthanc, flight.job_id)
             if found is None:
                 self._interrupted(flight.claim, "Orthanc restarted while it was sending")
@@ -164,11 +176,13 @@ class Dispatcher:
             elif found.state == "Failure" and found.failure is not None:
                 self._failed(flight.claim, found.failure)
             else:
+                age = time.monotonic() - flight.since
+                flight.look_at = time.monotonic() + min(max(age / 10, _BUSY_SECONDS), IDLE_SECONDS)
                 continue
             del self._in_flight[token]
 
     def _arrived(self, flight: _InFlight) -> None:
-        duration = None if flight.since is None else round((time.monotonic() - flight.since) * 1000)
+        duration = None if flight.rescued else round((time.monotonic() - flight.since) * 1000)
         if outcomes.finish(self._site.database, flight.claim, duration_ms=duration):
             _LOG.info("send_success", **_about(flight.claim), job_id=flight.job_id, duration_ms=duration)
 

@@ -95,13 +95,17 @@ class Feed:
         arrived: Iterable[StudyHeader] = (),
         advance_to: Cursor | None = None,
     ) -> list[Planned]:
+        received: list[str] = []
         with self._site.database.transaction() as tx:
             if advance_to is not None:
-                for header in arrived:
-                    studies.arrived(tx, identity(header), advance_to.seq)
+                received = [
+                    header.study_id for header in arrived if studies.arrived(tx, identity(header), advance_to.seq)
+                ]
             planned = [studies.evaluated(tx, evaluation) for evaluation in evaluations]
             if advance_to is not None:
                 studies.advance(tx, advance_to)
+        for study_id in received:
+            _LOG.info("study_received", study_id=study_id)
         self._tell(list(zip(evaluations, planned, strict=True)))
         return planned
 
@@ -156,10 +160,10 @@ class Feed:
             study_id = evaluation.study.study_id
             if made.new or made.grown:
                 _LOG.info(
-                    "study_planned",
+                    "route_matched",
                     study_id=study_id,
+                    route=",".join(evaluation.matched_routes),
                     instances=evaluation.instance_count,
-                    routes=",".join(evaluation.matched_routes),
                     planned=len(made.new),
                     grown=len(made.grown),
                 )

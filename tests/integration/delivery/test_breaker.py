@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from tests.support.deliveries import (
     NO_CONTEXT,
@@ -171,7 +173,7 @@ def test_a_failure_while_draining_opens_it_again_and_the_next_probe_waits_longer
         assert health(database)["breaker"] == "open"
         waits.append(probe_wait(database))
 
-    assert all(later > 1.5 * sooner for sooner, later in zip(waits, waits[1:], strict=False))
+    assert all(later > 1.5 * sooner for sooner, later in pairwise(waits))
 
 
 def test_a_delivery_lets_the_next_outage_be_probed_quickly_again(database: Database) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.integration.delivery.checks import LATE_WRITES, a_paused_worker_writes_nothing, many_claimers_keep_the_limit
+from tests.integration.delivery.checks import (
+    LATE_WRITES,
+    a_paused_worker_writes_nothing,
+    many_claimers_keep_the_limit,
+)
 from tests.support.deliveries import (
     ORTHANC,
     backlog,

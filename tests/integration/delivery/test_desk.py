@@ -15,6 +15,7 @@ from tests.support.deliveries import (
     in_flight,
     in_state,
     limit,
+    one_in_each_state,
     planned,
     promise,
     row,
@@ -126,8 +127,7 @@ def test_what_is_taken_back_while_it_is_sent_ignores_how_that_ends(
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_dry_run_tells_what_would_change_and_changes_nothing(database: Database, order: Order) -> None:
-    for number, status in enumerate(Status):
-        in_state(database, status, f"PACS-{number}", study=f"study-{number}")
+    one_in_each_state(database)
     before = rows(database)
     said = [events(database, found["id"]) for found in before]
 
@@ -253,7 +253,9 @@ def test_a_study_is_found_by_what_is_at_hand(database: Database, name: str) -> N
     assert desk.find_study(database, name).study_id == ORTHANC_ID
 
 
-@pytest.mark.parametrize("name", ["", ORTHANC_ID[:5], "%%%%%%", "______", "66c8e%", "66c8e_", "\\%\\%\\%", "ACC", "1.2.84"])
+@pytest.mark.parametrize(
+    "name", ["", ORTHANC_ID[:5], "%%%%%%", "______", "66c8e%", "66c8e_", "\\%\\%\\%", "ACC", "1.2.84"]
+)
 def test_an_unknown_name_finds_nothing_whatever_it_is_made_of(database: Database, name: str) -> None:
     know(database, ORTHANC_ID, study_uid="1.2.840.1", accession_number="ACC-1")
 
@@ -281,10 +283,8 @@ def test_a_whole_identifier_wins_over_the_beginning_of_another(database: Databas
 
 
 def test_the_counts_tell_what_waits_and_what_is_stuck(database: Database) -> None:
-    for number, status in enumerate(Status):
-        study = f"study-{number}"
-        know(database, study, "all")
-        in_state(database, status, f"PACS-{number}", study=study)
+    for status in one_in_each_state(database):
+        know(database, f"study-{status}", "all")
     know(database, "unmatched")
 
     found = desk.counts(database, LONG_AGO)

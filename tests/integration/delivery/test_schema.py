@@ -130,7 +130,8 @@ def test_migrating_again_applies_nothing(database: Database) -> None:
 
 def test_two_hosts_that_migrate_at_once_apply_each_migration_once(empty_settings: Settings) -> None:
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as hosts:
-        applied = [names for made in [hosts.submit(migrate_from, empty_settings) for _ in range(3)] for names in made.result()]
+        under_way = [hosts.submit(migrate_from, empty_settings) for _ in range(3)]
+        applied = [name for host in under_way for name in host.result(timeout=60)]
 
     assert applied == [migration.name for migration in SHIPPED]
 
@@ -154,7 +155,9 @@ def test_a_host_waits_for_the_one_that_migrates(empty: Database, empty_settings:
 def test_a_migration_may_take_its_time_but_not_wait_long_for_a_table(
     empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noting = "CREATE TABLE noted AS SELECT current_setting('statement_timeout') AS s, current_setting('lock_timeout') AS l"
+    noting = (
+        "CREATE TABLE noted AS SELECT current_setting('statement_timeout') AS s, current_setting('lock_timeout') AS l"
+    )
     ships(monkeypatch, Migration("0001_noting", noting))
 
     migrate.migrate(empty)
@@ -165,19 +168,19 @@ def test_a_migration_may_take_its_time_but_not_wait_long_for_a_table(
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
         ships(newer, *SHIPPED, Migration("9999_newer", "CREATE TABLE newer ()"))
-        migrate.migrate(database)
-    before = schema(database)
+        migrate.migrate(empty)
+    before = schema(empty)
 
     for refused in (migrate.migrate, migrate.pending, migrate.require_current):
         with pytest.raises(SchemaMismatch, match="9999_newer") as caught:
-            refused(database)
+            refused(empty)
         assert caught.value.hint
 
-    assert schema(database) == before
+    assert schema(empty) == before
 
 
 def test_a_database_that_lacks_a_migration_says_how_to_get_it(empty: Database) -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.support.orthanc import OrthancServer
+from tests.support.router import RoutedSite
 
 from pacsops.delivery import breaker
 from pacsops.settings import Settings
-from tests.support.orthanc import OrthancServer
-from tests.support.router import RoutedSite
 
 
 @pytest.fixture

@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from pacsops.delivery.model import Event, Status
-from pacsops.router import feed, reconcile
-from pacsops.router.service import Router
-from pacsops.settings import Settings
 from tests.support.network import eventually
 from tests.support.orthanc import OrthancServer
 from tests.support.peers import Peer
 from tests.support.postgres import PostgresServer
 from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study
+
+from pacsops.delivery.model import Event, Status
+from pacsops.errors import OrthancUnreachable
+from pacsops.router import dispatcher, feed, reconcile
+from pacsops.router.service import Router
+from pacsops.settings import Settings
 
 
 def test_orthanc_down_at_start_is_waited_for(site: RoutedSite) -> None:
@@ -276,3 +278,47 @@ def test_instances_that_arrive_during_a_send_follow_it(site: RoutedSite) -> None
         site.wait_for(Status.SUCCESS)
         assert sorted(peer.uids) == sorted(study.uids)
         assert Event.DELIVERY_GREW in site.events(study_id)
+
+
+def test_a_submission_whose_answer_was_lost_is_found_and_not_repeated(
+    site: RoutedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lost = dispatcher.submit_store, []
+
+    def answer_lost_once(*args: Any, **keywords: Any) -> str:
+        job_id = real(*args, **keywords)
+        if not lost:
+            lost.append(job_id)
+            raise OrthancUnreachable("the connection broke before the answer came")
+        return job_id
+
+    monkeypatch.setattr(dispatcher, "submit_store", answer_lost_once)
+    with Peer("PACS") as peer:
+        site.routes(a_route("all", site.destination(peer)))
+        site.start()
+        study = a_study().with_series("CT")
+        study.in_(site.orthanc)
+
+        (delivery,) = site.wait_for(Status.SUCCESS)
+
+        assert peer.uids == study.uids
+        assert delivery.job_id == lost[0]
+
+
+def test_while_orthanc_is_away_nothing_is_claimed_over_and_over(site: RoutedSite) -> None:
+    with Peer("PACS") as peer:
+        peer.stop()
+        site.routes(a_route("all", site.destination(peer), retry={"initial_delay": 0.5, "max_attempts": 100}))
+        site.start()
+        study_id = a_study().with_series("CT").in_(site.orthanc)
+        site.wait_for(Status.FAILED)
+        site.orthanc.stop()
+        eventually(lambda: Event.SEND_INTERRUPTED in site.events(study_id) or site.trouble("dispatch"), what="notice")
+        before = len(site.events(study_id))
+
+        threading.Event().wait(6)
+
+        assert len(site.events(study_id)) <= before + 1
+        peer.start()
+        site.orthanc.start()
+        site.wait_for(Status.SUCCESS)

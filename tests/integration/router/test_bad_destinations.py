@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from pydicom.uid import MRImageStorage
+from tests.support.network import eventually
+from tests.support.peers import BlackHole, Peer
+from tests.support.router import RoutedSite, a_route
+from tests.support.studies import a_study
 
 from pacsops.delivery import breaker, desk
 from pacsops.delivery.model import Event, Status
 from pacsops.orthanc import ensure
 from pacsops.router import dispatcher
-from tests.support.network import eventually
-from tests.support.peers import BlackHole, Peer
-from tests.support.router import RoutedSite, a_route
-from tests.support.studies import a_study
 
 
 @pytest.fixture(autouse=True)

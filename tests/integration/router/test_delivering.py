@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pacsops.delivery import desk
-from pacsops.delivery.model import Event, Status
 from tests.support.network import eventually
 from tests.support.peers import Peer
 from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study, results_for
+
+from pacsops.delivery import desk
+from pacsops.delivery.model import Event, Status
 
 
 def test_a_study_reaches_every_destination_of_its_route(site: RoutedSite) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
-
-from pacsops.delivery.model import Status
 from tests.support.peers import Peer
 from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study
+
+from pacsops.delivery.model import Status
 
 SENDS_ONCE = [
     ("pacsops.delivery.studies:evaluated", "before"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
-
-from pacsops.delivery import desk
-from pacsops.delivery.model import Event, Status
 from tests.support.network import eventually
 from tests.support.peers import Peer
 from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study
+
+from pacsops.delivery import desk
+from pacsops.delivery.model import Event, Status
 
 NONSENSE = random.Random(7).randbytes(1_000_000).decode("latin-1")
 

@@ -1,0 +1,327 @@
+"""Anything in any order, against the real PostgreSQL: after every step it holds what the model says."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from tests.integration.delivery.checks import LATE_WRITES
+from tests.integration.delivery.delivery_model import (
+    FAILURES_TO_OPEN,
+    FAR_AWAY,
+    IN_FLIGHT,
+    SUCCESSES_TO_CLOSE,
+    Model,
+    ModelDelivery,
+)
+from tests.support.deliveries import expire, forget_everything, health, limit, make_due, planned, rows, selection
+
+from pacsops.database import Database
+from pacsops.database.pool import Row
+from pacsops.delivery import breaker, claims, desk, outcomes
+from pacsops.delivery.claims import Claim
+from pacsops.delivery.desk import DeliveryFilter
+from pacsops.delivery.model import OPEN, ErrorClass, Status
+from pacsops.delivery.retry import Failure
+from pacsops.delivery.states import FORCED_RETRY, RETRY, allowed
+from pacsops.routes import Backoff, RetryPolicy
+
+CONCURRENCY = {"NARROW": 1, "WIDE": 2}
+WORKERS = ("host:1", "host:2")
+
+destinations = st.sampled_from(sorted(CONCURRENCY))
+workers = st.sampled_from(WORKERS)
+instances = st.sets(st.sampled_from("abcd"), min_size=1)
+picks = st.integers(0, 100)
+error_classes = st.sampled_from(ErrorClass)
+orders = st.one_of(st.none(), destinations)
+
+
+class DeliveryMachine(RuleBasedStateMachine):
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self.database = database
+        self.model = Model(CONCURRENCY)
+        self.ids: dict[tuple[str, str], int] = {}
+        self.lost: list[Claim] = []
+        self.before: dict[int, Status] = {}
+        forget_everything(database)
+        for destination, concurrency in CONCURRENCY.items():
+            limit(database, destination, concurrency)
+
+    @rule(
+        study=st.sampled_from(["s1", "s2", "s3", "s4"]),
+        destination=destinations,
+        instances=instances,
+        priority=st.sampled_from([50, 100]),
+        max_attempts=st.sampled_from([1, 3]),
+    )
+    def plan(self, study: str, destination: str, instances: set[str], priority: int, max_attempts: int) -> None:
+        policy = RetryPolicy(max_attempts=max_attempts, backoff=Backoff.CONSTANT, initial_delay=86_400)
+        chosen = selection(destination, resource=study, instances=instances, priority=priority, retry=policy)
+        now = self.model.tick()
+        made = planned(self.database, chosen, study=study)
+        known = self.ids.get((study, destination))
+        if known is None:
+            (delivery_id,) = made.new
+            self.ids[study, destination] = delivery_id
+            self.model.deliveries[delivery_id] = ModelDelivery(
+                delivery_id, destination, set(instances), priority, max_attempts, due=now
+            )
+        else:
+            grown = self.model.grow(self.model.deliveries[known], instances)
+            assert (made.new, made.grown) == ((), (known,) if grown else ())
+
+    @rule(worker=workers, most=st.integers(1, 4))
+    def claim(self, worker: str, most: int) -> None:
+        self.model.tick()
+        expected = {name: self.model.claimable(name, most) for name in CONCURRENCY}
+        claimed = claims.claim(self.database, worker, most=most)
+        served = [name for name in CONCURRENCY if expected[name]]
+        if not served:
+            assert claimed == []
+            return
+        longest = min(self.model.destinations[name].last_claimed for name in served)
+        destination = claimed[0].destination
+        assert self.model.destinations[destination].last_claimed == longest
+        assert sorted(claim.delivery_id for claim in claimed) == sorted(expected[destination])
+        for claim in claimed:
+            self.model.claimed(claim, worker)
+            assert set(claim.instances) == self.model.deliveries[claim.delivery_id].attempting
+
+    @precondition(lambda self: self.model.held())
+    @rule(pick=picks)
+    def submit(self, pick: int) -> None:
+        delivery, claim = self._held(pick)
+        self.model.tick()
+        fresh = delivery.status is Status.SENDING
+        assert outcomes.submitted(self.database, claim, f"job-{claim.token[:8]}") is fresh
+        delivery.status = Status.SENT
+
+    @precondition(lambda self: self.model.held())
+    @rule(pick=picks)
+    def finish(self, pick: int) -> None:
+        delivery, claim = self._held(pick)
+        self.model.tick()
+        assert outcomes.finish(self.database, claim, duration_ms=1)
+        self._lose(delivery)
+        self.model.finish(delivery)
+
+    @precondition(lambda self: self.model.held())
+    @rule(pick=picks, error_class=error_classes)
+    def fail(self, pick: int, error_class: ErrorClass) -> None:
+        delivery, claim = self._held(pick)
+        self.model.tick()
+        assert outcomes.fail(self.database, claim, Failure(error_class, "why")).held
+        self._lose(delivery)
+        self.model.fail(delivery, error_class)
+
+    @precondition(lambda self: self.model.held())
+    @rule(pick=picks, error_class=error_classes)
+    def release(self, pick: int, error_class: ErrorClass) -> None:
+        delivery, claim = self._held(pick)
+        self.model.tick()
+        assert outcomes.release(self.database, claim, Failure(error_class, "why"), wait=0.0)
+        self._lose(delivery)
+        self.model.release(delivery, error_class)
+
+    @precondition(lambda self: self.model.held())
+    @rule(pick=picks)
+    def destination_is_not_configured(self, pick: int) -> None:
+        delivery, claim = self._held(pick)
+        self.model.tick()
+        failure = Failure(ErrorClass.UNKNOWN_DESTINATION, "not configured")
+        assert outcomes.not_configured(self.database, claim, failure)
+        self._lose(delivery)
+        self.model.release(delivery, failure.error_class)
+        self.model.destinations[delivery.destination].breaker = "open"
+
+    @precondition(lambda self: any(len(held.attempting) > 1 for held in self.model.held()))
+    @rule(pick=picks, size=st.integers(1, 3))
+    def instances_vanish(self, pick: int, size: int) -> None:
+        candidates = [held for held in self.model.held() if len(held.attempting) > 1]
+        delivery = candidates[pick % len(candidates)]
+        gone = set(sorted(delivery.attempting)[: min(size, len(delivery.attempting) - 1)])
+        self.model.tick()
+        delivery.wanted -= gone
+        delivery.attempting -= gone
+        assert delivery.claim is not None
+        left = outcomes.drop_vanished(self.database, delivery.claim, gone)
+        assert left == len(delivery.wanted - delivery.delivered)
+
+    @precondition(lambda self: self.model.held())
+    @rule()
+    def heartbeat(self) -> None:
+        self.model.tick()
+        tokens = {held.claim.token for held in self.model.held() if held.claim}
+        lost = {claim.token for claim in self.lost}
+        assert claims.heartbeat(self.database, tokens | lost) == tokens
+        for held in self.model.held():
+            held.expired = False
+
+    @precondition(lambda self: self.model.held())
+    @rule(pick=picks)
+    def a_lease_runs_out(self, pick: int) -> None:
+        delivery, claim = self._held(pick)
+        self.model.tick()
+        expire(self.database, claim)
+        delivery.expired = True
+
+    @rule(worker=workers, dead=st.one_of(st.none(), workers))
+    def rescue(self, worker: str, dead: str | None) -> None:
+        self.model.tick()
+        abandoned = {held.id: held for held in self.model.held() if held.expired or held.worker == dead}
+        rescued = claims.rescue(self.database, worker, dead_workers=[dead] if dead else [])
+        assert {claim.delivery_id for claim in rescued} == abandoned.keys()
+        for claim in rescued:
+            delivery = abandoned[claim.delivery_id]
+            assert (claim.status, claim.attempt) == (delivery.status, delivery.attempts)
+            assert (claim.job_id is not None) is (delivery.status is Status.SENT)
+            self._lose(delivery)
+            delivery.claim, delivery.worker, delivery.expired = claim, worker, False
+
+    @precondition(lambda self: self.lost)
+    @rule(pick=picks, write=st.sampled_from(sorted(LATE_WRITES)))
+    def a_worker_writes_late(self, pick: int, write: str) -> None:
+        self.model.tick()
+        assert not LATE_WRITES[write](self.database, self.lost[pick % len(self.lost)])
+
+    @rule()
+    def time_passes(self) -> None:
+        now = self.model.tick()
+        make_due(self.database)
+        for delivery in self.model.chosen(lambda found: found.due == FAR_AWAY):
+            delivery.due = now
+
+    @rule(destination=orders, force=st.booleans())
+    def retry(self, destination: str | None, force: bool) -> None:
+        self.model.tick()
+        chosen = desk.retry(self.database, DeliveryFilter(destination=destination), by="operator", force=force)
+        leaves = (FORCED_RETRY if force else RETRY).leaves
+        for delivery in self._ordered(chosen, destination, leaves):
+            self.model.retry(delivery, force=force)
+
+    @precondition(lambda self: self.model.deliveries)
+    @rule(pick=picks, cancel=st.booleans(), dry_run=st.booleans())
+    def take_back(self, pick: int, cancel: bool, dry_run: bool) -> None:
+        self.model.tick()
+        delivery = self.model.deliveries[sorted(self.model.deliveries)[pick % len(self.model.deliveries)]]
+        order = desk.cancel if cancel else desk.skip
+        wanted = DeliveryFilter(delivery_ids=(delivery.id,))
+        chosen = order(self.database, wanted, reason="why", by="operator", dry_run=dry_run)
+        assert bool(chosen) is (delivery.status in OPEN)
+        if chosen and not dry_run:
+            self._lose(delivery)
+            delivery.settle(Status.CANCELLED if cancel else Status.SKIPPED)
+
+    @rule(destination=destinations, answers=st.booleans())
+    def probe(self, destination: str, answers: bool) -> None:
+        self.model.tick()
+        milliseconds = 5 if answers else None
+        came_back = breaker.note_probe(self.database, destination, milliseconds=milliseconds, reason="why")
+        assert came_back is (answers and self.model.answered(destination))
+
+    @invariant()
+    def the_database_holds_what_the_model_says(self) -> None:
+        found = rows(self.database)
+        assert [row["id"] for row in found] == sorted(self.model.deliveries)
+        for row in found:
+            assert _told(row) == _expected(self.model.deliveries[row["id"]])
+
+    @invariant()
+    def breakers_are_as_the_model_says(self) -> None:
+        for name, expected in self.model.destinations.items():
+            there = health(self.database, name)
+            assert (there["breaker"], there["consecutive_failures"]) == (expected.breaker, expected.failures)
+
+    @invariant()
+    def promises_hold(self) -> None:
+        found = rows(self.database)
+        tokens = [row["claim_token"] for row in found if row["claim_token"] is not None]
+        assert len(tokens) == len(set(tokens))
+        for name, concurrency in CONCURRENCY.items():
+            under_way = [row for row in found if row["destination"] == name and row["status"] in IN_FLIGHT]
+            assert len(under_way) <= concurrency
+        for row in found:
+            assert set(row["delivered_instances"]) <= set(row["instances"])
+            complete = set(row["delivered_instances"]) == set(row["instances"])
+            assert complete is (row["status"] == Status.SUCCESS)
+            assert row["attempt_count"] >= 0
+
+    @invariant()
+    def states_change_only_as_the_table_allows(self) -> None:
+        after = {row["id"]: Status(row["status"]) for row in rows(self.database)}
+        for delivery_id, status in after.items():
+            before = self.before.get(delivery_id, Status.PENDING)
+            assert before is status or allowed(before, status), f"{before} → {status}"
+        self.before = after
+
+    def _held(self, pick: int) -> tuple[ModelDelivery, Claim]:
+        held = self.model.held()
+        delivery = held[pick % len(held)]
+        assert delivery.claim is not None
+        return delivery, delivery.claim
+
+    def _lose(self, delivery: ModelDelivery) -> None:
+        if delivery.claim is not None:
+            self.lost.append(delivery.claim)
+
+    def _ordered(
+        self, chosen: list[desk.Delivery], destination: str | None, leaves: frozenset[Status]
+    ) -> list[ModelDelivery]:
+        meant = [
+            found
+            for found in self.model.deliveries.values()
+            if found.status in leaves and destination in (None, found.destination)
+        ]
+        assert {delivery.id for delivery in chosen} == {found.id for found in meant}
+        return meant
+
+
+def _told(row: Row) -> dict[str, object]:
+    return {
+        "status": row["status"],
+        "wanted": set(row["instances"]),
+        "delivered": set(row["delivered_instances"]),
+        "attempting": set(row["attempt_instances"]),
+        "attempts": row["attempt_count"],
+        "token": row["claim_token"],
+        "worker": row["claimed_by"],
+        "error_class": row["last_error_class"],
+        "failed before": row["first_failed_at"] is not None,
+        "waits": row["next_retry_at"] is not None,
+    }
+
+
+def _expected(delivery: ModelDelivery) -> dict[str, object]:
+    return {
+        "status": delivery.status,
+        "wanted": delivery.wanted,
+        "delivered": delivery.delivered,
+        "attempting": delivery.attempting,
+        "attempts": delivery.attempts,
+        "token": delivery.claim.token if delivery.claim else None,
+        "worker": delivery.worker,
+        "error_class": delivery.error_class,
+        "failed before": delivery.first_failed is not None,
+        "waits": delivery.due is not None,
+    }
+
+
+def test_whatever_happens_in_whatever_order_the_database_keeps_its_promises(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FAILURES_TO_OPEN", FAILURES_TO_OPEN)
+    monkeypatch.setattr(breaker, "SUCCESSES_TO_CLOSE", SUCCESSES_TO_CLOSE)
+    monkeypatch.setattr(claims, "DRAIN_INTERVAL_SECONDS", 0.0)
+    run_state_machine_as_test(
+        lambda: DeliveryMachine(database),
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
