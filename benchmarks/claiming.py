@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from multiprocessing.pool import Pool
+from typing import Any
 
 from benchmarks import queue_peer
 from benchmarks.measure import Figure, in_turns
@@ -62,7 +63,7 @@ def drain(settings: Settings, start_at: float) -> tuple[int, float]:
     How many deliveries succeeded, and when the last one had.
     """
     database = Database(settings)
-    with database.transaction():
+    with database.transaction():  # connects
         time.sleep(max(0.0, start_at - time.monotonic()))
     done, last, idle_turns = 0, start_at, 0
     while idle_turns < _IDLE_TURNS:
@@ -82,9 +83,13 @@ def drain(settings: Settings, start_at: float) -> tuple[int, float]:
     return done, last
 
 
-def _drained[Where: (str, Settings)](
-    pool: Pool, workers: int, drain: Callable[[Where, float], tuple[int, float]], where: Where
-) -> float: ...
+def _drained(pool: Pool, workers: int, worker: Callable[[Any, float], tuple[int, float]], where: Any) -> float:
+    """Deliveries a second that as many workers reach, starting at the same moment."""
+    start_at = time.monotonic() + _CONNECTING_SECONDS
+    results = pool.starmap(worker, [(where, start_at)] * workers, chunksize=1)
+    done = sum(count for count, _ in results)
+    assert done == DELIVERIES, f"{done} of {DELIVERIES} were processed"
+    return done / (max(ended for _, ended in results) - start_at)
 
 
 def _promise(database: Database) -> None:

@@ -1,0 +1,39 @@
+"""Settings come from the file, and from the environment for what the file does not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pacsops.errors import SettingsError
+from pacsops.settings import Settings
+
+
+def test_the_file_wins_and_the_environment_fills_in(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text('ORTHANC_URL=http://pacs:8042/\nORTHANC_PASSWORD="a$b #c"\nPOSTGRES_PORT=5433\n')
+    environment = {"ORTHANC_ENV": str(file), "ORTHANC_URL": "http://other", "ORTHANC_AET": "LPCH"}
+
+    settings = Settings.load(environ=environment)
+
+    assert settings.orthanc_url == "http://pacs:8042"
+    assert settings.orthanc_password == "a$b #c"
+    assert (settings.postgres_port, settings.orthanc_aet) == (5433, "LPCH")
+    assert settings.routes_file == tmp_path / "config" / "routes.yml"
+    assert settings.env_file == file
+
+
+def test_passwords_do_not_show() -> None:
+    settings = Settings.load(environ={"ORTHANC_PASSWORD": "hidden-one", "POSTGRES_PASSWORD": "hidden-two"})
+
+    assert "hidden" not in repr(settings)
+
+
+def test_a_missing_file_and_a_bad_number_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no settings file") as missing:
+        Settings.load(environ={"ORTHANC_ENV": str(tmp_path / "none")})
+    assert "ORTHANC_ENV" in (missing.value.hint or "")
+
+    with pytest.raises(SettingsError, match="POSTGRES_PORT in the environment is 'many'"):
+        Settings.load(environ={"POSTGRES_PORT": "many"})
