@@ -123,7 +123,18 @@ class Feed:
         for change in rows:
             if change.seq == at.seq and at.last_row is not None:
                 return _as_row(change) != at.last_row
-        return not any(change.seq > at.seq for change in rows) and last_change(self._site.orthanc) < at.seq
+        if any(change.seq > at.seq for change in rows):
+            return False
+        end = changes(self._site.orthanc, since=at.seq, limit=1)
+        if end.rows:
+            return False
+        # An empty page tells the log's counter, which deletions leave as it is. With ExtendedChanges it does not,
+        # and the last row must do; the scan that follows when it was only deleted plans nothing.
+        return (last_change(self._site.orthanc) if self._extended() else end.last) < at.seq
+
+    def _extended(self) -> bool:
+        capabilities = self._site.orthanc.system().get("Capabilities", {})
+        return bool(capabilities.get("HasExtendedChanges"))
 
     def _take(self, fresh: Sequence[Change], to: Cursor) -> None:
         site = self._site

@@ -14,8 +14,20 @@ from tests.integration.delivery.delivery_model import (
     SUCCESSES_TO_CLOSE,
     Model,
     ModelDelivery,
+    ModelDestination,
 )
-from tests.support.deliveries import expire, forget_everything, health, limit, make_due, planned, rows, selection
+from tests.support.deliveries import (
+    ORTHANC,
+    UNKNOWN,
+    expire,
+    forget_everything,
+    health,
+    limit,
+    make_due,
+    planned,
+    rows,
+    selection,
+)
 
 from pacsops.database import Database
 from pacsops.database.pool import Row
@@ -34,8 +46,11 @@ destinations = st.sampled_from(sorted(CONCURRENCY))
 workers = st.sampled_from(WORKERS)
 instances = st.sets(st.sampled_from("abcd"), min_size=1)
 picks = st.integers(0, 100)
-error_classes = st.sampled_from(ErrorClass)
-orders = st.one_of(st.none(), destinations)
+rarely = st.sampled_from([False, False, False, True])
+endings = st.sampled_from(
+    [*["submitted", "finished"] * 6, *[ErrorClass.REFUSED] * 4, "interrupted", "not configured"]
+)
+endings |= st.sampled_from(ErrorClass)
 
 
 class DeliveryMachine(RuleBasedStateMachine):
@@ -51,7 +66,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             limit(database, destination, concurrency)
 
     @rule(
-        study=st.sampled_from(["s1", "s2", "s3", "s4"]),
+        study=st.sampled_from(["s1", "s2", "s3"]),
         destination=destinations,
         instances=instances,
         priority=st.sampled_from([50, 100]),
@@ -91,51 +106,32 @@ class DeliveryMachine(RuleBasedStateMachine):
             assert set(claim.instances) == self.model.deliveries[claim.delivery_id].attempting
 
     @precondition(lambda self: self.model.held())
-    @rule(pick=picks)
-    def submit(self, pick: int) -> None:
-        delivery, claim = self._held(pick)
+    @rule(pick=picks, ending=endings)
+    def an_attempt_goes_on_or_ends(self, pick: int, ending: str | ErrorClass) -> None:
+        held = self.model.held()
+        delivery = held[pick % len(held)]
+        claim = delivery.claim
+        assert claim is not None
         self.model.tick()
-        fresh = delivery.status is Status.SENDING
-        assert outcomes.submitted(self.database, claim, f"job-{claim.token[:8]}") is fresh
-        delivery.status = Status.SENT
-
-    @precondition(lambda self: self.model.held())
-    @rule(pick=picks)
-    def finish(self, pick: int) -> None:
-        delivery, claim = self._held(pick)
-        self.model.tick()
-        assert outcomes.finish(self.database, claim, duration_ms=1)
-        self._lose(delivery)
-        self.model.finish(delivery)
-
-    @precondition(lambda self: self.model.held())
-    @rule(pick=picks, error_class=error_classes)
-    def fail(self, pick: int, error_class: ErrorClass) -> None:
-        delivery, claim = self._held(pick)
-        self.model.tick()
-        assert outcomes.fail(self.database, claim, Failure(error_class, "why")).held
-        self._lose(delivery)
-        self.model.fail(delivery, error_class)
-
-    @precondition(lambda self: self.model.held())
-    @rule(pick=picks, error_class=error_classes)
-    def release(self, pick: int, error_class: ErrorClass) -> None:
-        delivery, claim = self._held(pick)
-        self.model.tick()
-        assert outcomes.release(self.database, claim, Failure(error_class, "why"), wait=0.0)
-        self._lose(delivery)
-        self.model.release(delivery, error_class)
-
-    @precondition(lambda self: self.model.held())
-    @rule(pick=picks)
-    def destination_is_not_configured(self, pick: int) -> None:
-        delivery, claim = self._held(pick)
-        self.model.tick()
-        failure = Failure(ErrorClass.UNKNOWN_DESTINATION, "not configured")
-        assert outcomes.not_configured(self.database, claim, failure)
-        self._lose(delivery)
-        self.model.release(delivery, failure.error_class)
-        self.model.destinations[delivery.destination].breaker = "open"
+        if ending == "submitted":
+            fresh = delivery.status is Status.SENDING
+            assert outcomes.submitted(self.database, claim, f"job-{claim.token[:8]}") is fresh
+            delivery.status = Status.SENT
+            return
+        self.lost.append(claim)
+        if ending == "finished":
+            assert outcomes.finish(self.database, claim, duration_ms=1)
+            self.model.finish(delivery)
+        elif ending == "interrupted":
+            assert outcomes.release(self.database, claim, ORTHANC, wait=0.0)
+            self.model.release(delivery, ORTHANC.error_class)
+        elif ending == "not configured":
+            assert outcomes.not_configured(self.database, claim, UNKNOWN)
+            self.model.release(delivery, UNKNOWN.error_class)
+            self.model.destinations[delivery.destination].breaker = "open"
+        else:
+            assert outcomes.fail(self.database, claim, Failure(ErrorClass(ending), "why")).held
+            self.model.fail(delivery, ErrorClass(ending))
 
     @precondition(lambda self: any(len(held.attempting) > 1 for held in self.model.held()))
     @rule(pick=picks, size=st.integers(1, 3))
@@ -151,23 +147,22 @@ class DeliveryMachine(RuleBasedStateMachine):
         assert left == len(delivery.wanted - delivery.delivered)
 
     @precondition(lambda self: self.model.held())
-    @rule()
-    def heartbeat(self) -> None:
+    @rule(pick=picks, beats=st.booleans())
+    def a_lease_is_extended_or_runs_out(self, pick: int, beats: bool) -> None:
         self.model.tick()
-        tokens = {held.claim.token for held in self.model.held() if held.claim}
-        lost = {claim.token for claim in self.lost}
-        assert claims.heartbeat(self.database, tokens | lost) == tokens
-        for held in self.model.held():
-            held.expired = False
+        held = self.model.held()
+        if beats:
+            tokens = {delivery.claim.token for delivery in held if delivery.claim}
+            assert claims.heartbeat(self.database, tokens | {claim.token for claim in self.lost}) == tokens
+            for delivery in held:
+                delivery.expired = False
+        else:
+            delivery = held[pick % len(held)]
+            assert delivery.claim is not None
+            expire(self.database, delivery.claim)
+            delivery.expired = True
 
     @precondition(lambda self: self.model.held())
-    @rule(pick=picks)
-    def a_lease_runs_out(self, pick: int) -> None:
-        delivery, claim = self._held(pick)
-        self.model.tick()
-        expire(self.database, claim)
-        delivery.expired = True
-
     @rule(worker=workers, dead=st.one_of(st.none(), workers))
     def rescue(self, worker: str, dead: str | None) -> None:
         self.model.tick()
@@ -178,7 +173,8 @@ class DeliveryMachine(RuleBasedStateMachine):
             delivery = abandoned[claim.delivery_id]
             assert (claim.status, claim.attempt) == (delivery.status, delivery.attempts)
             assert (claim.job_id is not None) is (delivery.status is Status.SENT)
-            self._lose(delivery)
+            assert delivery.claim is not None
+            self.lost.append(delivery.claim)
             delivery.claim, delivery.worker, delivery.expired = claim, worker, False
 
     @precondition(lambda self: self.lost)
@@ -187,6 +183,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.model.tick()
         assert not LATE_WRITES[write](self.database, self.lost[pick % len(self.lost)])
 
+    @precondition(lambda self: any(delivery.due == FAR_AWAY for delivery in self.model.deliveries.values()))
     @rule()
     def time_passes(self) -> None:
         now = self.model.tick()
@@ -194,27 +191,31 @@ class DeliveryMachine(RuleBasedStateMachine):
         for delivery in self.model.chosen(lambda found: found.due == FAR_AWAY):
             delivery.due = now
 
-    @rule(destination=orders, force=st.booleans())
-    def retry(self, destination: str | None, force: bool) -> None:
-        self.model.tick()
-        chosen = desk.retry(self.database, DeliveryFilter(destination=destination), by="operator", force=force)
-        leaves = (FORCED_RETRY if force else RETRY).leaves
-        for delivery in self._ordered(chosen, destination, leaves):
-            self.model.retry(delivery, force=force)
-
     @precondition(lambda self: self.model.deliveries)
-    @rule(pick=picks, cancel=st.booleans(), dry_run=st.booleans())
-    def take_back(self, pick: int, cancel: bool, dry_run: bool) -> None:
+    @rule(pick=picks, order=st.sampled_from(["retry", "forced retry", "skip", "cancel"]), dry_run=rarely)
+    def an_operator_gives_an_order(self, pick: int, order: str, dry_run: bool) -> None:
         self.model.tick()
         delivery = self.model.deliveries[sorted(self.model.deliveries)[pick % len(self.model.deliveries)]]
-        order = desk.cancel if cancel else desk.skip
         wanted = DeliveryFilter(delivery_ids=(delivery.id,))
-        chosen = order(self.database, wanted, reason="why", by="operator", dry_run=dry_run)
-        assert bool(chosen) is (delivery.status in OPEN)
-        if chosen and not dry_run:
-            self._lose(delivery)
-            delivery.settle(Status.CANCELLED if cancel else Status.SKIPPED)
+        if "retry" in order:
+            force = order == "forced retry"
+            applies = delivery.status in (FORCED_RETRY if force else RETRY).leaves
+            chosen = desk.retry(self.database, wanted, by="operator", force=force, dry_run=dry_run)
+        else:
+            applies = delivery.status in OPEN
+            give = desk.skip if order == "skip" else desk.cancel
+            chosen = give(self.database, wanted, reason="why", by="operator", dry_run=dry_run)
+        assert [found.id for found in chosen] == ([delivery.id] if applies else [])
+        if not applies or dry_run:
+            return
+        if "retry" in order:
+            self.model.retry(delivery, force=order == "forced retry")
+            return
+        if delivery.claim is not None:
+            self.lost.append(delivery.claim)
+        delivery.settle(Status.SKIPPED if order == "skip" else Status.CANCELLED)
 
+    @precondition(lambda self: any(there.failures or there.breaker == "open" for there in self._there()))
     @rule(destination=destinations, answers=st.booleans())
     def probe(self, destination: str, answers: bool) -> None:
         self.model.tick()
@@ -228,16 +229,13 @@ class DeliveryMachine(RuleBasedStateMachine):
         assert [row["id"] for row in found] == sorted(self.model.deliveries)
         for row in found:
             assert _told(row) == _expected(self.model.deliveries[row["id"]])
-
-    @invariant()
-    def breakers_are_as_the_model_says(self) -> None:
+        self._promises_hold(found)
+        self._states_change_only_as_the_table_allows(found)
         for name, expected in self.model.destinations.items():
             there = health(self.database, name)
             assert (there["breaker"], there["consecutive_failures"]) == (expected.breaker, expected.failures)
 
-    @invariant()
-    def promises_hold(self) -> None:
-        found = rows(self.database)
+    def _promises_hold(self, found: list[Row]) -> None:
         tokens = [row["claim_token"] for row in found if row["claim_token"] is not None]
         assert len(tokens) == len(set(tokens))
         for name, concurrency in CONCURRENCY.items():
@@ -249,34 +247,15 @@ class DeliveryMachine(RuleBasedStateMachine):
             assert complete is (row["status"] == Status.SUCCESS)
             assert row["attempt_count"] >= 0
 
-    @invariant()
-    def states_change_only_as_the_table_allows(self) -> None:
-        after = {row["id"]: Status(row["status"]) for row in rows(self.database)}
+    def _states_change_only_as_the_table_allows(self, found: list[Row]) -> None:
+        after = {row["id"]: Status(row["status"]) for row in found}
         for delivery_id, status in after.items():
             before = self.before.get(delivery_id, Status.PENDING)
             assert before is status or allowed(before, status), f"{before} → {status}"
         self.before = after
 
-    def _held(self, pick: int) -> tuple[ModelDelivery, Claim]:
-        held = self.model.held()
-        delivery = held[pick % len(held)]
-        assert delivery.claim is not None
-        return delivery, delivery.claim
-
-    def _lose(self, delivery: ModelDelivery) -> None:
-        if delivery.claim is not None:
-            self.lost.append(delivery.claim)
-
-    def _ordered(
-        self, chosen: list[desk.Delivery], destination: str | None, leaves: frozenset[Status]
-    ) -> list[ModelDelivery]:
-        meant = [
-            found
-            for found in self.model.deliveries.values()
-            if found.status in leaves and destination in (None, found.destination)
-        ]
-        assert {delivery.id for delivery in chosen} == {found.id for found in meant}
-        return meant
+    def _there(self) -> list[ModelDestination]:
+        return list(self.model.destinations.values())
 
 
 def _told(row: Row) -> dict[str, object]:
@@ -318,8 +297,8 @@ def test_whatever_happens_in_whatever_order_the_database_keeps_its_promises(
     run_state_machine_as_test(
         lambda: DeliveryMachine(database),
         settings=settings(
-            max_examples=50,
-            stateful_step_count=40,
+            max_examples=60,
+            stateful_step_count=50,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

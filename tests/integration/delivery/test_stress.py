@@ -1,4 +1,4 @@
-"""Many routers on many hosts: no destination ever has more under way than it takes, nothing is sent twice or never."""
+"""Many routers at once: no destination has more under way than it takes, and nothing is sent twice or never."""
 
 from __future__ import annotations
 

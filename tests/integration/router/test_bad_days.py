@@ -15,8 +15,10 @@ from tests.support.postgres import PostgresServer
 from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study
 
+from pacsops.delivery import studies
 from pacsops.delivery.model import Event, Status
 from pacsops.errors import OrthancUnreachable
+from pacsops.orthanc import last_change
 from pacsops.router import dispatcher, feed, reconcile
 from pacsops.router.service import Router
 from pacsops.settings import Settings
@@ -131,6 +133,26 @@ def test_a_database_restored_to_the_same_length_is_noticed_by_its_rows(site: Rou
 
         site.wait_for(Status.SUCCESS, 3)
         assert {uid for study in hidden for uid in study.uids} <= set(peer.uids)
+
+
+def test_deleting_the_newest_study_is_not_taken_for_a_restored_database(site: RoutedSite) -> None:
+    with Peer("PACS") as peer:
+        site.routes(a_route("all", site.destination(peer)))
+        site.start()
+        study_id = a_study().with_series("CT").in_(site.orthanc)
+        site.wait_for(Status.SUCCESS)
+        site.orthanc.stable(study_id)
+        read = eventually(lambda: _all_read(site), what="the log being read to its end")
+
+        site.orthanc.delete_study(study_id)
+        threading.Event().wait(3)  # some polls
+
+        assert studies.cursor(site.database) == read
+
+
+def _all_read(site: RoutedSite) -> studies.Cursor | None:
+    cursor = studies.cursor(site.database)
+    return cursor if cursor and cursor.seq == last_change(site.orthanc.client) else None
 
 
 def test_a_study_from_before_the_first_start_is_found_by_the_scan_and_an_old_archive_is_left_alone(

@@ -1,4 +1,4 @@
-"""The table of states against the statements and the schema: nothing changes a status that the table does not know."""
+"""The table of states against the statements and the schema: no status changes in a way the table does not know."""
 
 from __future__ import annotations
 
