@@ -22,7 +22,7 @@ from tests.support.postgres import PostgresServer
 from pacsops.delivery.planner import plan
 
 ROUNDS = 3
-DELIVERIES = 400
+DELIVERIES = 240
 """A round."""
 DESTINATIONS = 10
 _CONNECTING_SECONDS = 0.3

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pacsops.database import Database
 from pacsops.database.migrate import migrate
 from pacsops.settings import Settings
+from tests.support.orthanc import BINARY
 from tests.support.postgres import PostgresServer
 
 _numbers = itertools.count()
@@ -32,3 +34,11 @@ def orthanc_id() -> str:
     """A new identifier that looks like Orthanc's: five groups of eight hexadecimal digits."""
     digits = hashlib.sha1(str(next(_numbers)).encode(), usedforsecurity=False).hexdigest()
     return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
+
+
+def server_versions(postgres: PostgresServer) -> tuple[str, str]:
+    """`PostgreSQL 18.1` and `Orthanc 1.10.1`, as they say themselves."""
+    with migrated(postgres) as (_, database), database.transaction() as tx:
+        server = tx.one("SHOW server_version")["server_version"]
+    said = subprocess.run([str(BINARY), "--version"], capture_output=True, text=True, check=True).stdout
+    return f"PostgreSQL {server.split()[0]}", " ".join(said.split()[:2])

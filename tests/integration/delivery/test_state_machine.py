@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.integration.delivery.checks import LATE_WRITES
 from tests.integration.delivery.delivery_model import (
     FAILURES_TO_OPEN,
@@ -14,7 +21,6 @@ from tests.integration.delivery.delivery_model import (
     SUCCESSES_TO_CLOSE,
     Model,
     ModelDelivery,
-    ModelDestination,
 )
 from tests.support.deliveries import (
     ORTHANC,
@@ -40,6 +46,7 @@ from pacsops.delivery.states import FORCED_RETRY, RETRY, allowed
 from pacsops.routes import Backoff, RetryPolicy
 
 CONCURRENCY = {"NARROW": 1, "WIDE": 2}
+STUDIES = ("s1", "s2")
 WORKERS = ("host:1", "host:2")
 
 destinations = st.sampled_from(sorted(CONCURRENCY))
@@ -48,7 +55,7 @@ instances = st.sets(st.sampled_from("abcd"), min_size=1)
 picks = st.integers(0, 100)
 rarely = st.sampled_from([False, False, False, True])
 endings = st.sampled_from(
-    [*["submitted", "finished"] * 6, *[ErrorClass.REFUSED] * 4, "interrupted", "not configured"]
+    [*["submitted", "finished", "grown"] * 6, *[ErrorClass.REFUSED] * 4, "interrupted", "not configured"]
 )
 endings |= st.sampled_from(ErrorClass)
 
@@ -65,8 +72,15 @@ class DeliveryMachine(RuleBasedStateMachine):
         for destination, concurrency in CONCURRENCY.items():
             limit(database, destination, concurrency)
 
+    @initialize()
+    def studies_wait(self) -> None:
+        for study in STUDIES:
+            for destination in CONCURRENCY:
+                self.plan(study, destination, {"a"}, 100, 3)
+
+    @precondition(lambda self: self.model.now % 3 == 0)
     @rule(
-        study=st.sampled_from(["s1", "s2", "s3"]),
+        study=st.sampled_from(STUDIES),
         destination=destinations,
         instances=instances,
         priority=st.sampled_from([50, 100]),
@@ -88,15 +102,24 @@ class DeliveryMachine(RuleBasedStateMachine):
             grown = self.model.grow(self.model.deliveries[known], instances)
             assert (made.new, made.grown) == ((), (known,) if grown else ())
 
-    @rule(worker=workers, most=st.integers(1, 4))
-    def claim(self, worker: str, most: int) -> None:
+    @rule(worker=workers, steps=st.lists(st.tuples(picks, endings), min_size=2, max_size=6))
+    def a_router_goes_on(self, worker: str, steps: list[tuple[int, str | ErrorClass]]) -> None:
+        for pick, ending in steps:
+            held = self.model.held()
+            if held and pick % 3:
+                self._goes_on_or_ends(held[pick % len(held)], ending)
+            elif not self._claims(worker, most=1 + pick % 4):
+                break
+            self.the_database_holds_what_the_model_says()
+
+    def _claims(self, worker: str, most: int) -> bool:
         self.model.tick()
         expected = {name: self.model.claimable(name, most) for name in CONCURRENCY}
         claimed = claims.claim(self.database, worker, most=most)
         served = [name for name in CONCURRENCY if expected[name]]
         if not served:
             assert claimed == []
-            return
+            return False
         longest = min(self.model.destinations[name].last_claimed for name in served)
         destination = claimed[0].destination
         assert self.model.destinations[destination].last_claimed == longest
@@ -104,14 +127,15 @@ class DeliveryMachine(RuleBasedStateMachine):
         for claim in claimed:
             self.model.claimed(claim, worker)
             assert set(claim.instances) == self.model.deliveries[claim.delivery_id].attempting
+        return True
 
-    @precondition(lambda self: self.model.held())
-    @rule(pick=picks, ending=endings)
-    def an_attempt_goes_on_or_ends(self, pick: int, ending: str | ErrorClass) -> None:
-        held = self.model.held()
-        delivery = held[pick % len(held)]
+    def _goes_on_or_ends(self, delivery: ModelDelivery, ending: str | ErrorClass) -> None:
         claim = delivery.claim
         assert claim is not None
+        if ending == "grown":
+            study, destination = next(key for key, known in self.ids.items() if known == delivery.id)
+            self.plan(study, destination, {f"late-{self.model.now}"}, 100, 3)
+            return
         self.model.tick()
         if ending == "submitted":
             fresh = delivery.status is Status.SENDING
@@ -188,8 +212,9 @@ class DeliveryMachine(RuleBasedStateMachine):
     def time_passes(self) -> None:
         now = self.model.tick()
         make_due(self.database)
-        for delivery in self.model.chosen(lambda found: found.due == FAR_AWAY):
-            delivery.due = now
+        for delivery in self.model.deliveries.values():
+            if delivery.due == FAR_AWAY:
+                delivery.due = now
 
     @precondition(lambda self: self.model.deliveries)
     @rule(pick=picks, order=st.sampled_from(["retry", "forced retry", "skip", "cancel"]), dry_run=rarely)
@@ -215,13 +240,15 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.lost.append(delivery.claim)
         delivery.settle(Status.SKIPPED if order == "skip" else Status.CANCELLED)
 
-    @precondition(lambda self: any(there.failures or there.breaker == "open" for there in self._there()))
-    @rule(destination=destinations, answers=st.booleans())
-    def probe(self, destination: str, answers: bool) -> None:
+    @precondition(lambda self: self._troubled())
+    @rule(pick=picks, silent=rarely)
+    def a_destination_is_probed(self, pick: int, silent: bool) -> None:
+        troubled = self._troubled()
+        destination = troubled[pick % len(troubled)]
         self.model.tick()
-        milliseconds = 5 if answers else None
+        milliseconds = None if silent else 5
         came_back = breaker.note_probe(self.database, destination, milliseconds=milliseconds, reason="why")
-        assert came_back is (answers and self.model.answered(destination))
+        assert came_back is (not silent and self.model.answered(destination))
 
     @invariant()
     def the_database_holds_what_the_model_says(self) -> None:
@@ -254,8 +281,9 @@ class DeliveryMachine(RuleBasedStateMachine):
             assert before is status or allowed(before, status), f"{before} → {status}"
         self.before = after
 
-    def _there(self) -> list[ModelDestination]:
-        return list(self.model.destinations.values())
+    def _troubled(self) -> list[str]:
+        """Destinations that are down or have just failed."""
+        return [name for name, there in self.model.destinations.items() if there.failures or there.breaker == "open"]
 
 
 def _told(row: Row) -> dict[str, object]:
@@ -298,7 +326,7 @@ def test_whatever_happens_in_whatever_order_the_database_keeps_its_promises(
         lambda: DeliveryMachine(database),
         settings=settings(
             max_examples=60,
-            stateful_step_count=50,
+            stateful_step_count=40,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
