@@ -43,7 +43,7 @@ test-unit:  ## The quick half: tests without servers
 
 .PHONY: bench
 bench:  ## Measure against peers on this machine; build/bench.json and docs/performance.md
-	@scripts/prepare test
+	@scripts/prepare bench
 	@$(BIN)/python -m benchmarks
 
 .PHONY: schema

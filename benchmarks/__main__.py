@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from tests.support.postgres import PostgresServer
+
 from benchmarks import backlog, claiming, deciding, delivering, planning, queue_peer, report
 from benchmarks.measure import Figure
 from benchmarks.parts import server_versions
-from tests.support.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -23,15 +24,9 @@ def main() -> None:
     started = time.monotonic()
     with PostgresServer(fsync=True) as postgres:
         figures: list[Figure] = []
-        for what, measured in (
-            ("time to deliver", lambda: delivering.measure(postgres)),
-            ("planning", lambda: planning.measure(postgres)),
-            ("claiming", lambda: claiming.measure(postgres)),
-            ("a backlog's cost", lambda: backlog.measure(postgres)),
-            ("deciding", deciding.measure),
-        ):
-            print(f"{time.monotonic() - started:4.0f} s  {what} …", file=sys.stderr, flush=True)
-            figures += measured()
+        for part in (delivering, planning, claiming, backlog, deciding):
+            print(f"{time.monotonic() - started:4.0f} s  {part.__name__} …", file=sys.stderr, flush=True)
+            figures += part.measure(postgres)
         machine = report.machine(*server_versions(postgres), queue_peer.NAME)
     JSON.parent.mkdir(exist_ok=True)
     JSON.write_text(report.as_json(figures), encoding="utf-8")

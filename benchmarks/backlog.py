@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 
+from tests.support.deliveries import identity, selection
+from tests.support.postgres import PostgresServer
+
 from benchmarks.measure import Figure, percentile
 from benchmarks.parts import migrated, orthanc_id
 from pacsops.database import Database
 from pacsops.delivery import breaker, claims, outcomes
 from pacsops.delivery.planner import plan
-from tests.support.deliveries import identity, selection
-from tests.support.postgres import PostgresServer
 
 BACKLOG = 10_000
 CLAIMS = 300

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from multiprocessing.pool import Pool
 from typing import Any
 
+from tests.support.deliveries import identity, selection
+from tests.support.postgres import PostgresServer
+
 from benchmarks import queue_peer
 from benchmarks.measure import Figure, in_turns
 from benchmarks.parts import migrated, orthanc_id
 from pacsops.database import Database
 from pacsops.delivery import claims, outcomes
+from pacsops.delivery.planner import plan
 from pacsops.router.dispatcher import MOST_IN_FLIGHT
 from pacsops.settings import Settings
-from tests.support.deliveries import identity, selection
-from tests.support.postgres import PostgresServer
-
-from pacsops.delivery.planner import plan
 
 ROUNDS = 3
 DELIVERIES = 240

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+
+from tests.support.postgres import PostgresServer
 
 from benchmarks.measure import Figure, in_turns, rate
 from benchmarks.parts import orthanc_id
@@ -29,8 +32,8 @@ Chosen = tuple[str, str, str, str, tuple[str, ...]]
 """Route, destination, level, resource, instances."""
 
 
-def measure() -> list[Figure]:
-    """Studies that one route of the table matches."""
+def measure(_: PostgresServer) -> list[Figure]:
+    """Studies that one route of the table matches; no database."""
     three, hundred = load_routes(THREE_ROUTES), load_routes(_hundred_routes())
     figures = []
     for size in (4, 500):
@@ -38,9 +41,9 @@ def measure() -> list[Figure]:
         assert {_chosen(three, study)} == {tuple(hand_coded(study))}, "the peer decides something else"
         assert len(hundred.select(study, {})) == 1
         value, peer_value, value_of_hundred = in_turns(
-            _deciding(lambda study=study: three.select(study, AET_OF)),
-            _deciding(lambda study=study: hand_coded(study)),
-            _deciding(lambda study=study: hundred.select(study, AET_OF)),
+            _deciding(partial(three.select, study, AET_OF)),
+            _deciding(partial(hand_coded, study)),
+            _deciding(partial(hundred.select, study, AET_OF)),
             rounds=ROUNDS,
         )
         figures += [

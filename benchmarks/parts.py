@@ -8,11 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.support.orthanc import BINARY
+from tests.support.postgres import PostgresServer
+
 from pacsops.database import Database
 from pacsops.database.migrate import migrate
 from pacsops.settings import Settings
-from tests.support.orthanc import BINARY
-from tests.support.postgres import PostgresServer
 
 _numbers = itertools.count()
 
@@ -41,4 +42,4 @@ def server_versions(postgres: PostgresServer) -> tuple[str, str]:
     with migrated(postgres) as (_, database), database.transaction() as tx:
         server = tx.one("SHOW server_version")["server_version"]
     said = subprocess.run([str(BINARY), "--version"], capture_output=True, text=True, check=True).stdout
-    return f"PostgreSQL {server.split()[0]}", " ".join(said.split()[:2])
+    return f"PostgreSQL {server.split()[0]}", f"Orthanc {said.split()[1]}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date
+from functools import partial
 
 import psycopg2
+from tests.support.postgres import PostgresServer
 
 from benchmarks import queue_peer
 from benchmarks.measure import Figure, in_turns, rate
@@ -17,9 +19,8 @@ from pacsops.delivery.planner import StudyIdentity
 from pacsops.delivery.studies import Evaluation
 from pacsops.routes import Route, Selection
 from pacsops.settings import Settings
-from tests.support.postgres import PostgresServer
 
-ROUNDS = 5
+ROUNDS = 3
 SECONDS = 0.6
 BATCH = 10
 _BARE = "bare INSERT of a delivery and an event (psycopg2)"
@@ -40,19 +41,23 @@ _INSERT_EVENT = """
 
 def measure(postgres: PostgresServer) -> list[Figure]:
     """Studies of four images that one route sends to one destination; never heard of before, so all is written."""
-    with migrated(postgres) as (_, ours), migrated(postgres) as (settings, _), queue_peer.queue(postgres) as queue:
-        with closing(_connected(settings)) as bare:
+    with (
+        migrated(postgres) as (_, ours),
+        migrated(postgres) as (settings, _),
+        closing(_connected(settings)) as bare,
+        queue_peer.queue(postgres) as queue,
+    ):
 
-            def defer() -> int:
-                queue.defer(orthanc_id())
-                return 1
+        def defer() -> int:
+            queue.defer(orthanc_id())
+            return 1
 
-            def defer_batch() -> int:
-                queue.defer_batch([orthanc_id() for _ in range(BATCH)])
-                return BATCH
+        def defer_batch() -> int:
+            queue.defer_batch([orthanc_id() for _ in range(BATCH)])
+            return BATCH
 
-            one, bare_one, queued_one = _rates(_planning(ours, 1), _inserting(bare, 1), defer)
-            ten, bare_ten, queued_ten = _rates(_planning(ours, BATCH), _inserting(bare, BATCH), defer_batch)
+        one, bare_one, queued_one = _rates(_planning(ours, 1), _inserting(bare, 1), defer)
+        ten, bare_ten, queued_ten = _rates(_planning(ours, BATCH), _inserting(bare, BATCH), defer_batch)
     together = f"planning, {BATCH} studies a transaction"
     unit, alone = "studies/s", "planning, a transaction a study"
     deferring = f"{queue_peer.NAME}, deferring a job each"
@@ -65,7 +70,7 @@ def measure(postgres: PostgresServer) -> list[Figure]:
 
 
 def _rates(*works: Callable[[], int]) -> list[float]:
-    return in_turns(*(lambda work=work: rate(work, seconds=SECONDS) for work in works), rounds=ROUNDS)
+    return in_turns(*(partial(rate, work, seconds=SECONDS) for work in works), rounds=ROUNDS)
 
 
 def _planning(database: Database, batch: int) -> Callable[[], int]:
@@ -87,7 +92,8 @@ def _inserting(connection: psycopg2.extensions.connection, batch: int) -> Callab
                 study, instances = orthanc_id(), [orthanc_id() for _ in range(4)]
                 said = {"study": study, "instances": instances, "fingerprint": fingerprint}
                 cursor.execute(_INSERT_DELIVERY, said)
-                cursor.execute(_INSERT_EVENT, {"study": study, "delivery": cursor.fetchone()[0]})
+                [(delivery,)] = cursor.fetchall()
+                cursor.execute(_INSERT_EVENT, {"study": study, "delivery": delivery})
         return batch
 
     return work

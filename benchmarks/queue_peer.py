@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
-
 from tests.support.postgres import OWNER, PostgresServer
 
 NAME = f"procrastinate {version('procrastinate')}"
@@ -39,7 +39,8 @@ class Queue:
 
     def defer_batch(self, study_ids: list[str]) -> None:
         """A job each, in one transaction."""
-        self._app.configure_task(_TASK).batch_defer(*({"study_id": study_id} for study_id in study_ids))
+        jobs: list[dict[str, Any]] = [{"study_id": study_id} for study_id in study_ids]
+        self._app.configure_task(_TASK).batch_defer(*jobs)
 
 
 @contextmanager
@@ -75,6 +76,10 @@ async def _drain(conninfo: str, start_at: float) -> tuple[int, float]:
     async with app.open_async():
         await asyncio.sleep(start_at - time.monotonic())
         await app.run_worker_async(
-            wait=False, concurrency=1, listen_notify=False, install_signal_handlers=False, update_heartbeat_interval=60
+            wait=False,
+            concurrency=1,
+            listen_notify=False,
+            install_signal_handlers=False,
+            update_heartbeat_interval=60,
         )
         return done, time.monotonic()

@@ -131,6 +131,19 @@ def test_every_service_runs_and_a_second_run_changes_nothing(site: Site) -> None
     assert site.processes() == before
 
 
+def test_a_study_makes_the_whole_round_and_a_destination_that_was_down_gets_its_share(site: Site) -> None:
+    told = subprocess.run(
+        [str(VENV / "python"), "demo/story.py", "--demo", str(site.home)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
 def test_no_secret_is_shown_or_on_a_command_line_or_readable_by_others(site: Site) -> None:
     secrets = site.secrets()
     assert len(set(secrets)) == 4

@@ -72,6 +72,9 @@ class Database:
             connection.commit()
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             self.close()
+            if error.pgcode and not error.pgcode.startswith(("08", "57P")):
+                # A lock or a statement that took too long, a deadlock, a full disk: tried again like an outage.
+                raise DatabaseUnreachable(f"{self._where} gave up: {_first_line(error)}", hint=self._hint) from error
             raise DatabaseUnreachable(
                 f"the connection to {self._where} broke: {_first_line(error)}", hint=self._hint
             ) from error

@@ -56,8 +56,10 @@ class Planned:
 def plan(tx: Transaction, study: StudyIdentity, selections: Sequence[Selection], route_version: str) -> Planned:
     """Promise what the routes selected of one study; `route_version` is the hash of the routes.yml that did."""
     new, grown = [], []
+    # In one order everywhere: two planners that meet new destinations must not wait for each other.
+    for destination in sorted({selection.destination for selection in selections}):
+        breaker.know(tx, destination)
     for selection in selections:
-        breaker.know(tx, selection.destination)
         row = _promise(tx, study, selection, route_version)
         if row is not None:
             new.append(row["id"])

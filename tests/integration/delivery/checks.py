@@ -6,12 +6,14 @@ A test runs a check on the code as it is; a guard runs the same check on a mutan
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from tests.support.deliveries import ORTHANC, REFUSED, backlog, expire, in_flight, limit, promise, row, take
+from tests.support.network import eventually
 
-from pacsops.database import Database
+from pacsops.database import Database, Transaction
 from pacsops.delivery import claims, outcomes
 from pacsops.delivery.claims import Claim
 
@@ -27,6 +29,28 @@ LATE_WRITES: dict[str, Write] = {
     "HEARTBEAT": lambda database, claim: claims.heartbeat(database, [claim.token]),
 }
 """By the name of its statement: everything a worker may still try when it wakes up."""
+
+
+@contextmanager
+def made_to_wait(database: Database, work: Callable[[], object]) -> Iterator[Transaction]:
+    """A transaction during which `work` starts in another thread and runs into its locks, and goes on after it.
+
+    So the work's snapshot is older than what the transaction commits.
+    """
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            database.close()
+
+    thread = threading.Thread(target=run)
+    with database.transaction() as tx:
+        yield tx
+        thread.start()
+        eventually(lambda: tx.one("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")["n"], what="the wait")
+    thread.join(timeout=30)
+    assert not thread.is_alive(), "the work did not end"
 
 
 def a_paused_worker_writes_nothing(database: Database, write: Write) -> None:
@@ -53,6 +77,7 @@ def many_claimers_keep_the_limit(database: Database, claim: Claimer) -> None:
 
     def compete(number: int) -> None:
         try:
+            in_flight(database, "PACS")  # connected before the start, so that all start together
             start.wait(timeout=30)
             for _ in range(4):
                 claim(database, f"host:{number}")

@@ -141,6 +141,15 @@ def test_an_answered_probe_drains_and_revives_only_what_the_outage_stuck(databas
     assert site_events(database)[-1] is Event.DESTINATION_RECOVERED
 
 
+def test_what_the_destination_will_never_take_is_not_revived_by_its_return(database: Database) -> None:
+    unwanted, _ = in_state(database, Status.STUCK, study="unwanted")
+    fail_over_and_over(database, "PACS", 5)
+
+    assert probe(database)
+
+    assert state(database, unwanted) is Status.STUCK
+
+
 def test_a_probe_without_an_answer_leaves_it_open_and_says_why(database: Database) -> None:
     fail_over_and_over(database, "PACS", 5, Failure(ErrorClass.TIMEOUT, "no answer"))
 
@@ -155,6 +164,30 @@ def test_a_probe_of_a_healthy_destination_only_notes_the_time(database: Database
     assert (health(database)["breaker"], health(database)["last_echo_ms"]) == ("closed", 12)
     assert not probe(database, answers=False)
     assert health(database)["breaker"] == "closed"
+
+
+def test_an_answered_probe_starts_the_count_of_failures_anew(database: Database) -> None:
+    fail_over_and_over(database, "PACS", 4)
+
+    probe(database)
+    promise(database)
+    outcomes.fail(database, take(database), REFUSED)
+
+    assert (health(database)["breaker"], health(database)["consecutive_failures"]) == ("closed", 1)
+
+
+def test_a_relapse_starts_the_count_of_deliveries_anew(database: Database) -> None:
+    fail_over_and_over(database, "PACS", 5)
+    backlog(database, "PACS", breaker.SUCCESSES_TO_CLOSE + 1)
+    probe(database)
+    for _ in range(breaker.SUCCESSES_TO_CLOSE - 1):
+        outcomes.finish(database, take(database), duration_ms=1)
+    outcomes.fail(database, take(database), REFUSED)
+    probe(database)
+
+    outcomes.finish(database, take(database), duration_ms=1)
+
+    assert health(database)["breaker"] == "draining"
 
 
 def test_a_slow_answer_is_on_the_timeline(database: Database) -> None:
@@ -245,6 +278,14 @@ def test_an_unknown_destination_opens_at_once_without_burning_an_attempt(databas
     assert claims.claim(database, "host:1") == []
     assert probe(database)
     assert take(database).delivery_id == delivery_id
+
+
+def test_all_that_is_under_way_to_an_unknown_destination_opens_it_once(database: Database) -> None:
+    backlog(database, "PACS", 2)
+    for claim in claims.claim(database, "host:1"):
+        assert outcomes.not_configured(database, claim, UNKNOWN)
+
+    assert site_events(database) == [Event.DESTINATION_UNREACHABLE]
 
 
 def test_two_routers_do_not_probe_the_same_destination(database: Database) -> None:

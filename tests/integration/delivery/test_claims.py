@@ -6,6 +6,7 @@ import pytest
 from tests.integration.delivery.checks import (
     LATE_WRITES,
     a_paused_worker_writes_nothing,
+    made_to_wait,
     many_claimers_keep_the_limit,
 )
 from tests.support.deliveries import (
@@ -28,6 +29,7 @@ from tests.support.deliveries import (
 from pacsops.database import Database
 from pacsops.delivery import breaker, claims, outcomes, sql
 from pacsops.delivery.model import Event, Status
+from pacsops.delivery.states import SKIP
 from pacsops.routes import Backoff, RetryPolicy
 
 
@@ -125,6 +127,25 @@ def test_what_waits_for_its_next_attempt_is_not_claimed_before(database: Databas
     with database.transaction() as tx:
         tx.run("UPDATE routing_state SET next_retry_at = now()")
     assert take(database).delivery_id == delivery_id
+
+
+def test_what_waits_is_not_claimed_along_with_what_is_due(database: Database) -> None:
+    limit(database, "PACS", 10)
+    in_state(database, Status.FAILED, study="waits")
+    due = promise(database, study="due")
+
+    assert [claim.delivery_id for claim in claims.claim(database, "host:1")] == [due]
+
+
+def test_a_delivery_that_arrives_leaves_its_failures_behind(database: Database) -> None:
+    delivery_id, _ = in_state(database, Status.FAILED)
+    with database.transaction() as tx:
+        tx.run("UPDATE routing_state SET next_retry_at = now()")
+
+    assert outcomes.finish(database, take(database), duration_ms=1)
+
+    arrived = row(database, delivery_id)
+    assert (arrived["first_failed_at"], arrived["last_error"], arrived["last_error_class"]) == (None, None, None)
 
 
 def test_a_claim_takes_only_its_own_source(database: Database) -> None:
@@ -232,6 +253,18 @@ def test_a_heartbeat_in_time_saves_a_claim_whose_lease_ran_out(database: Databas
 @pytest.mark.parametrize("write", LATE_WRITES.values(), ids=LATE_WRITES)
 def test_a_worker_paused_past_its_lease_writes_nothing(database: Database, write: object) -> None:
     a_paused_worker_writes_nothing(database, write)  # type: ignore[arg-type]
+
+
+def test_a_claim_taken_back_while_its_finish_waits_is_not_finished(database: Database) -> None:
+    delivery_id, claim = in_state(database, Status.SENT)
+    assert claim is not None
+    finished: list[bool] = []
+
+    with made_to_wait(database, lambda: finished.append(outcomes.finish(database, claim, duration_ms=1))) as tx:
+        tx.run(sql.TAKE_BACK, ids=[delivery_id], status=Status.SKIPPED, from_states=SKIP.from_states)
+
+    assert finished == [False]
+    assert state(database, delivery_id) is Status.SKIPPED
 
 
 def test_an_interrupted_attempt_does_not_count(database: Database) -> None:

@@ -102,6 +102,7 @@ def test_any_open_delivery_can_be_taken_back_and_nothing_else(
         return
     assert [delivery.status for delivery in chosen] == [status]
     assert state(database, delivery_id) is leads_to
+    assert row(database, delivery_id)["attempt_instances"] == []
     assert events(database, delivery_id)[-1] is event
     assert claims.claim(database, "host:1") == []
 

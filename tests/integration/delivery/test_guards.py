@@ -16,7 +16,7 @@ _FENCES = ("claim_token = %(token)s", "claim_token = ANY (%(tokens)s::uuid[])")
 
 _ONE_STATEMENT = """
 WITH moment AS MATERIALIZED (
-    SELECT pg_sleep(random() * 0.1)
+    SELECT pg_sleep(0.3)
 ), served AS MATERIALIZED (
     SELECT h.destination, h.max_concurrency
       FROM destination_health h, moment

@@ -8,12 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from tests.integration.delivery.checks import made_to_wait
 from tests.support.deliveries import (
     NO_CONTEXT,
+    ORTHANC,
+    REFUSED,
+    attempt,
     events,
     identity,
     in_state,
     limit,
+    make_due,
     planned,
     promise,
     row,
@@ -22,7 +27,6 @@ from tests.support.deliveries import (
     state,
     take,
 )
-from tests.support.network import eventually
 
 from pacsops.database import Database
 from pacsops.delivery import claims, desk, outcomes, studies
@@ -163,23 +167,21 @@ def test_a_study_that_grows_while_its_send_is_being_finished_is_delivered_whole(
     assert claim is not None
     finished: list[bool] = []
 
-    def finish() -> None:
-        try:
-            finished.append(outcomes.finish(database, claim, duration_ms=1))
-        finally:
-            database.close()
-
-    thread = threading.Thread(target=finish)
-    with database.transaction() as tx:
+    with made_to_wait(database, lambda: finished.append(outcomes.finish(database, claim, duration_ms=1))) as tx:
         plan(tx, identity(), [selection(instances=("a", "b"))], "v2")
-        thread.start()
-        # The finish waits for the row that the planner holds: its snapshot is older than the growth.
-        eventually(lambda: tx.one("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")["n"], what="the finish")
-    thread.join(timeout=30)
 
     assert finished == [True]
     assert state(database, delivery_id) is Status.PENDING
     assert row(database, delivery_id)["delivered_instances"] == ["a"]
+
+
+def test_two_routers_that_grow_a_promise_at_once_lose_nothing(database: Database) -> None:
+    delivery_id = promise(database, instances=("a",))
+
+    with made_to_wait(database, lambda: planned(database, selection(instances=("a", "c")))) as tx:
+        plan(tx, identity(), [selection(instances=("a", "b"))], "v2")
+
+    assert row(database, delivery_id)["instances"] == ["a", "b", "c"]
 
 
 def test_what_grows_after_its_delivery_sends_only_what_is_new(database: Database) -> None:
@@ -188,7 +190,8 @@ def test_what_grows_after_its_delivery_sends_only_what_is_new(database: Database
     planned(database, selection(instances=("a", "b", "c")))
 
     assert row(database, delivery_id)["completed_at"] is None
-    assert take(database).instances == ("c",)
+    claim = take(database)
+    assert (claim.instances, claim.attempt) == (("c",), 1)
 
 
 def test_an_older_view_of_a_study_takes_nothing_away(database: Database) -> None:
@@ -227,6 +230,17 @@ def test_a_larger_image_leaves_a_smaller_one_alone_that_was_tried(database: Data
     planned(database, largest("large"))
 
     assert state(database, small) is status
+
+
+def test_a_larger_image_leaves_a_smaller_one_alone_that_failed_and_waits_again(database: Database) -> None:
+    (small,) = planned(database, largest("small")).new
+    attempt(database, small, REFUSED)
+    make_due(database)
+    assert outcomes.release(database, take(database), ORTHANC, wait=0.0)
+
+    planned(database, largest("large"))
+
+    assert state(database, small) is Status.PENDING
 
 
 def test_superseding_stays_within_the_study_the_route_and_the_destination(database: Database) -> None:
