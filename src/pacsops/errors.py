@@ -64,6 +64,10 @@ class InvalidDestination(PacsopsError):
     """A name, AE title, host or port that DICOM or Orthanc would not take."""
 
 
+class DestinationSilent(PacsopsError):
+    """A destination to be added does not answer C-ECHO."""
+
+
 class DestinationInUse(PacsopsError):
     """A route or an open delivery still needs the destination."""
 

@@ -8,9 +8,10 @@ from datetime import datetime
 import click
 
 from pacsops.cli.parameters import Since, destination_option, json_option
-from pacsops.cli.render import Page, ago, deliveries, now, studies, warn, write_json
+from pacsops.cli.render import Page, ago, deliveries, now, studies, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.cli.waiting import reasons
+from pacsops.database import Database
 from pacsops.delivery import desk
 from pacsops.delivery.model import WAITING, Delivery, ErrorClass, RouterBeat, Status
 
@@ -33,6 +34,8 @@ def show_stuck(site: Site, as_json: bool, destination: str | None, since: dateti
       orthanc show-stuck --destination MODLINK --since 24h
     """
     stuck = desk.deliveries(site.db, statuses={Status.STUCK}, destination=destination, since=since)
+    if not stuck:
+        _warn_of_name(site.db, destination)
     if as_json:
         write_json({"deliveries": [delivery.as_dict() for delivery in stuck]})
         return
@@ -77,6 +80,8 @@ def show_pending(site: Site, as_json: bool, destination: str | None) -> None:
       orthanc show-pending --destination MODLINK
     """
     waiting = desk.deliveries(site.db, statuses=WAITING, destination=destination)
+    if not waiting:
+        _warn_of_name(site.db, destination)
     why = reasons(waiting, desk.destination_health(site.db), now())
     if as_json:
         write_json({"deliveries": [{**d.as_dict(), "waits_for": why[d.id]} for d in waiting]})
@@ -87,7 +92,7 @@ def show_pending(site: Site, as_json: bool, destination: str | None) -> None:
 
 
 def warn_without_router(beat: RouterBeat | None) -> None:
-    """Say on stderr that nothing moves, when no router is alive."""
+    """Say on stderr that nothing moves: no router is alive, or what it needs is not."""
     if beat is None:
         warn("No router has run yet: nothing is sent.", "start its service, then `orthanc status`")
     elif not beat.alive:
@@ -95,6 +100,9 @@ def warn_without_router(beat: RouterBeat | None) -> None:
             f"The router last gave a sign of life {ago(beat.beat_at)}: nothing is sent.",
             "start its service again, then `orthanc status`",
         )
+    else:
+        for trouble in sorted(set(beat.detail.get("trouble", {}).values())):
+            warn(f"The router is held up: {trouble}.", "`orthanc status` shows what runs")
 
 
 def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination: str | None) -> None:
@@ -123,7 +131,7 @@ def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination
     page.rule()
     page.line(f"{how_many(waiting)} pending", indent=0)
     page.blank()
-    first = page.study(waiting[0].study_id)
+    first = to_type(waiting[0].study_id)
     page.actions(
         [
             (f"orthanc history {first}", "View its full routing history"),
@@ -134,7 +142,7 @@ def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination
 
 
 def _ways_out(page: Page, stuck: Sequence[Delivery]) -> list[tuple[str, str]]:
-    first = page.study(stuck[0].study_id)
+    first = to_type(stuck[0].study_id)
     silent = sorted({delivery.destination for delivery in stuck if delivery.last_error_class in _UNANSWERED})
     return [
         *((f"orthanc test-destination {name}", "Is it back? Says what its answer means") for name in silent[:3]),
@@ -143,6 +151,20 @@ def _ways_out(page: Page, stuck: Sequence[Delivery]) -> list[tuple[str, str]]:
         (f"orthanc skip {first} --reason …", "Mark as skipped (won't retry)"),
         (f"orthanc history {first}", "View full routing history"),
     ]
+
+
+def unheard_of(database: Database, destination: str) -> str | None:
+    """That no delivery ever went to a destination of this name, and which name may be meant; None: some did."""
+    known = desk.destination_health(database)
+    if destination in known:
+        return None
+    meant = [name for name in known if name.casefold() == destination.casefold()]
+    return f"no delivery was ever meant for {destination}" + (f"; did you mean {meant[0]}?" if meant else "")
+
+
+def _warn_of_name(database: Database, destination: str | None) -> None:
+    if destination and (unheard := unheard_of(database, destination)):
+        warn(f"{unheard[0].upper()}{unheard[1:]}", "`orthanc destinations` lists the names")
 
 
 def how_many(rows: Sequence[Delivery]) -> str:

@@ -14,7 +14,7 @@ from pacsops.orthanc import Modality
 SLOW_MS = 1000
 """A C-ECHO that takes longer is worth a warning."""
 
-State = Literal["reachable", "slow", "failing", "down", "recovering", "unused", "not configured"]
+State = Literal["reachable", "slow", "failing", "down", "recovering", "unused", "not configured", "unknown"]
 
 _SIGNS: Mapping[State, str] = {
     "reachable": "✅",
@@ -24,6 +24,7 @@ _SIGNS: Mapping[State, str] = {
     "recovering": "⏳",
     "unused": "–",
     "not configured": "❌",
+    "unknown": "–",
 }
 
 
@@ -36,12 +37,14 @@ class DestinationState:
     modality: Modality | None
     health: DestinationHealth | None
     routes: tuple[str, ...]
+    asked: bool = True
+    """False: how deliveries went there could not be asked."""
 
     @property
     def state(self) -> State:
         health = self.health
-        if self.registered is False:
-            return "not configured"
+        if self.registered is False or not self.asked:
+            return "unknown" if self.registered is not False else "not configured"
         if health is None or not (health.last_success_at or health.last_failure_at or health.last_echo_at):
             return "failing" if health and health.stuck else "unused"
         if health.breaker == "open":
@@ -74,13 +77,15 @@ class DestinationState:
 
     @property
     def last_success(self) -> str:
+        if not self.asked:
+            return "unknown"
         return ago(self.health.last_success_at) if self.health and self.health.last_success_at else "never"
 
     @property
     def issue(self) -> tuple[Literal["warning", "error"], str] | None:
         """What needs attention here, if anything."""
         health = self.health
-        if health is None or self.state in ("unused", "reachable", "recovering", "not configured"):
+        if health is None or self.state in ("unused", "reachable", "recovering", "not configured", "unknown"):
             return None
         if self.state == "down":
             since = f" since {moment(health.opened_at)}" if health.opened_at else ""
@@ -90,7 +95,8 @@ class DestinationState:
         if self.state == "failing":
             if not health.consecutive_failures:
                 return None  # what it refuses is stuck, and told as such
-            return "warning", f"{self.name} failed {health.consecutive_failures}x in a row: {health.last_error}."
+            often = "once" if health.consecutive_failures == 1 else f"{health.consecutive_failures}x in a row"
+            return "warning", f"{self.name} failed {often}: {health.last_error}."
         return "warning", f"{self.name} answers slowly ({health.last_echo_ms} ms)."
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,12 +124,13 @@ class DestinationState:
 
 
 def destination_states(
-    modalities: Mapping[str, Modality] | None, health: Mapping[str, DestinationHealth], rules: Rules | None
+    modalities: Mapping[str, Modality] | None, health: Mapping[str, DestinationHealth] | None, rules: Rules | None
 ) -> list[DestinationState]:
     """Every destination that Orthanc, an open delivery or a route in force knows, by name.
 
-    What Orthanc no longer knows and nothing waits for is past: it is left out.
+    What Orthanc no longer knows and nothing waits for is past: it is left out. What could not be asked is None.
     """
+    asked, health = health is not None, health or {}
     used = rules.table.destinations if rules else frozenset[str]()
     owed = {name for name, row in health.items() if row.waiting or row.stuck or modalities is None}
     return [
@@ -133,6 +140,7 @@ def destination_states(
             modality=(modalities or {}).get(name),
             health=health.get(name),
             routes=rules.naming(name) if rules else (),
+            asked=asked,
         )
         for name in sorted({*(modalities or {}), *owed, *used})
     ]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from pacsops.cli import echo as echoes
-from pacsops.cli.destination_state import destination_states
+from pacsops.cli.destination_state import DestinationState, destination_states
 from pacsops.cli.parameters import confirm, json_option, someone_is_there, yes_option
 from pacsops.cli.render import Page, count, deliveries, warn, write_json
 from pacsops.cli.rules import Rules, rules_in_force
@@ -17,6 +17,7 @@ from pacsops.delivery.model import DestinationHealth
 from pacsops.errors import (
     DatabaseUnreachable,
     DestinationInUse,
+    DestinationSilent,
     NothingToDo,
     SchemaMismatch,
     UnknownDestination,
@@ -29,24 +30,31 @@ _RIGHTS = ("store", "find", "move", "get")
 
 @click.command("destinations")
 @json_option
+@click.pass_context
 @pass_site
-def list_destinations(site: Site, as_json: bool) -> None:
+def list_destinations(site: Site, ctx: click.Context, as_json: bool) -> None:
     """List configured DICOM destinations.
 
     \b
     Examples:
       orthanc destinations
       orthanc destinations --json
+
+    Exit code: 0, or 1 when how deliveries went, or which routes use them, could not be asked.
     """
     modalities = all_modalities(site.orthanc)
-    states = destination_states(modalities, _known_health(site), _known_rules(site))
+    health, rules = _known_health(site), _known_rules(site)
+    states = destination_states(modalities, health, rules)
     if as_json:
         write_json({"destinations": [state.as_dict() for state in states]})
-        return
-    page = Page()
-    if not states:
-        page.line("There is no destination yet. Add one with: orthanc add-destination", indent=0)
-        return
+    elif states:
+        _print_destinations(Page(), states)
+    else:
+        Page().line("There is no destination yet. Add one with: orthanc add-destination", indent=0)
+    ctx.exit(1 if health is None or rules is None else 0)
+
+
+def _print_destinations(page: Page, states: list[DestinationState]) -> None:
     page.title("📋", f"DESTINATIONS ({len(states)})")
     page.blank()
     page.records(
@@ -217,7 +225,7 @@ def _test_first(site: Site, page: Page, wanted: Modality, *, yes: bool) -> None:
 
     Raises:
         NothingToDo: the person says no.
-        click.UsageError: it does not answer, and nobody is asked.
+        DestinationSilent: it does not answer, and nobody is asked.
     """
     page.line(f"Testing connection to {_address(wanted)}...", indent=0)
     outcome = echo_unregistered(site.orthanc, wanted, timeout=5)
@@ -225,7 +233,9 @@ def _test_first(site: Site, page: Page, wanted: Modality, *, yes: bool) -> None:
     if outcome.ok:
         return
     if yes or not someone_is_there():
-        raise click.UsageError(f"{wanted.name} does not answer, nothing was added. --no-test adds it all the same.")
+        raise DestinationSilent(
+            f"{wanted.name} does not answer C-ECHO, nothing was changed", hint="--no-test adds it all the same"
+        )
     if not click.confirm("Add it all the same?", default=False, err=True):
         raise NothingToDo("Nothing was changed.")
 
@@ -260,11 +270,15 @@ def _modality(site: Site, name: str) -> Modality:
 def _refuse_if_used(site: Site, name: str) -> None:
     """
     Raises:
-        DestinationInUse: a route in force or an open delivery uses it.
-        DatabaseUnreachable, SchemaMismatch, RoutesInvalid: that cannot be found out.
+        DestinationInUse: a route in force or an open delivery uses it, or that cannot be found out.
     """
-    reasons = [f"route {route!r} sends to it" for route in rules_in_force(site).naming(name)]
-    waiting = desk.open_deliveries(site.db, name)
+    try:
+        reasons = [f"route {route!r} sends to it" for route in rules_in_force(site).naming(name)]
+        waiting = desk.open_deliveries(site.db, name)
+    except (DatabaseUnreachable, SchemaMismatch, RoutesInvalid) as error:
+        raise DestinationInUse(
+            f"whether {name} is in use cannot be found out: {error}", hint="--force removes it all the same"
+        ) from error
     if waiting:
         reasons.append(f"{deliveries(waiting)} {'is' if waiting == 1 else 'are'} not done")
     if reasons:
@@ -276,12 +290,12 @@ def _refuse_if_used(site: Site, name: str) -> None:
         )
 
 
-def _known_health(site: Site) -> dict[str, DestinationHealth]:
+def _known_health(site: Site) -> dict[str, DestinationHealth] | None:
     try:
         return desk.destination_health(site.db)
     except (DatabaseUnreachable, SchemaMismatch) as error:
         warn(f"{error}. How deliveries went is not known.", error.hint)
-        return {}
+        return None
 
 
 def _known_rules(site: Site) -> Rules | None:

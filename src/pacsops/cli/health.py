@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from pacsops.cli.destination_state import DestinationState, destination_states
-from pacsops.cli.render import ago, deliveries, lasting, moment, now, size, studies
+from pacsops.cli.render import ago, count, deliveries, lasting, moment, now, size, studies
 from pacsops.cli.rules import Rules, rules_in_force
 from pacsops.cli.site import Site
 from pacsops.delivery import desk
@@ -21,6 +22,9 @@ from pacsops.routes import RoutesInvalid, unknown_destinations
 
 WINDOW = timedelta(hours=24)
 _LITTLE_SPACE, _NO_SPACE = 0.10, 0.05  # of the file system; a CT study is 0.5 GB, Orthanc stops at zero
+
+# libpq gives no SQLSTATE for a connection it did not get, only the server's words.
+_REFUSED_LOGIN = re.compile(r"authentication failed|no pg_hba\.conf entry|(?:role|database) .* does not exist")
 
 Severity = Literal["warning", "error"]
 _T = TypeVar("_T")
@@ -84,11 +88,18 @@ def _ask_orthanc(site: Site, health: Health) -> dict[str, Modality] | None:
         system, milliseconds = _timed(site.orthanc.system)
         statistics = site.orthanc.statistics()
         modalities = all_modalities(site.orthanc)
-    except (OrthancUnreachable, OrthancRefused) as error:
+    except OrthancUnreachable as error:
         health.services["orthanc"] = {"state": "down", "error": str(error)}
         health.error(
-            f"Orthanc: {error}. Nothing is received or sent; deliveries are kept and go on when it is back.",
-            error.hint or "start its service again and read its log",
+            f"{error}. Nothing is received or sent; deliveries are kept and go on when it is back.",
+            "start Orthanc's service again and read its log; ORTHANC_URL in the .env says where it is expected",
+        )
+        return None
+    except OrthancRefused as error:
+        health.services["orthanc"] = {"state": "refused", "error": str(error)}
+        health.error(
+            f"{error}. It runs, but does not serve us: whether it receives and sends is not known.",
+            error.hint or "Orthanc's log says more",
         )
         return None
     health.services["orthanc"] = {"state": "running", "version": system.get("Version"), "answers_ms": milliseconds}
@@ -109,6 +120,13 @@ def _ask_postgres(site: Site, health: Health) -> bool:
                 """
             )
     except DatabaseUnreachable as error:
+        if _REFUSED_LOGIN.search(str(error)):
+            health.services["postgres"] = {"state": "refused", "error": str(error)}
+            health.error(
+                f"{error}. It runs, but does not serve us: how deliveries stand is not known.",
+                "check POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB in the .env",
+            )
+            return False
         health.services["postgres"] = {"state": "down", "error": str(error)}
         health.error(
             f"{error}. Nothing is routed; what Orthanc holds is routed when it is back.",
@@ -180,7 +198,8 @@ def _look_at_rules(site: Site, health: Health, modalities: Mapping[str, Modality
     try:
         rules = health.rules = rules_in_force(site, database_answers=answers)
     except RoutesInvalid as error:
-        health.error(f"No routes are in force: {str(error).splitlines()[0]}", "`orthanc routes --validate`")
+        known = "No routes are in force" if answers else "Which routes are in force is not known"
+        health.error(f"{known}; {str(error).splitlines()[0].rstrip(':')}.", "`orthanc routes --validate`")
         rules = None
     if answers:
         newest = desk.newest_routes(site.db)
@@ -189,7 +208,8 @@ def _look_at_rules(site: Site, health: Health, modalities: Mapping[str, Modality
             report = health.warning if rules and rules.since else health.error
             report(
                 f"The routes.yml of {moment(newest.loaded_at)} was rejected"
-                f" ({len(newest.problems)} problem(s)); the one before stays in force.",
+                f" ({count(len(newest.problems), 'problem')}); "
+                + ("the one before stays in force." if rules and rules.since else "none is in force."),
                 "`orthanc routes --validate` lists them",
             )
     if rules is None or modalities is None:
@@ -204,7 +224,7 @@ def _look_at_rules(site: Site, health: Health, modalities: Mapping[str, Modality
 def _look_at_destinations(
     site: Site, health: Health, modalities: Mapping[str, Modality] | None, *, answers: bool
 ) -> None:
-    known = desk.destination_health(site.db) if answers else {}
+    known = desk.destination_health(site.db) if answers else None
     health.destinations = destination_states(modalities, known, health.rules)
     for destination in health.destinations:
         issue = destination.issue

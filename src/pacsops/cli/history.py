@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pacsops.cli.parameters import json_option
-from pacsops.cli.render import Page, count, mark, moment, now, timestamp, write_json
+from pacsops.cli.render import Page, count, mark, moment, now, timestamp, to_type, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.cli.waiting import reasons
 from pacsops.delivery import desk
@@ -56,7 +56,7 @@ def history(site: Site, study: str, as_json: bool) -> None:
         return
     busy = [delivery for delivery in deliveries if delivery.status in WAITING]
     why = reasons(busy, desk.destination_health(site.db) if busy else {}, now())
-    _print(Page(), record, events, deliveries, why)
+    _print(Page(), record, events, deliveries, why, said=study)
 
 
 def _print(
@@ -65,6 +65,8 @@ def _print(
     events: Sequence[TimelineEvent],
     deliveries: Sequence[Delivery],
     why: Mapping[int, str],
+    *,
+    said: str,
 ) -> None:
     page.title("📋", f"ROUTING HISTORY: {page.study(study.study_id)}")
     page.section("STUDY INFO")
@@ -100,7 +102,7 @@ def _print(
         page.line("no route sends this study anywhere")
     page.blank()
     page.rule()
-    page.actions(_ways_on(page.study(study.study_id), deliveries))
+    page.actions(_ways_on(to_type(study.study_id, said), deliveries))
 
 
 def _about(study: StudyRecord) -> list[tuple[str, str]]:

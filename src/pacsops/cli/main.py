@@ -9,12 +9,14 @@ from collections.abc import Mapping
 import click
 
 from pacsops.cli import database, deliveries, destinations, history, orders, reconcile, routes, status, version
-from pacsops.cli.render import show_error
+from pacsops.cli.parameters import wants_json
+from pacsops.cli.render import show_error, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.errors import NothingToDo, PacsopsError
 
 _EPILOG = """\b
 Exit codes: 0 healthy or done, 1 warnings or nothing to do, 2 errors.
+With --json an error is {"schema_version", "error": {"kind", "message", "hint"}, "exit_code"}.
 Settings:   /opt/orthanc/.env, or the file ORTHANC_ENV names.
 Completion: eval "$(_ORTHANC_COMPLETE=bash_source orthanc)"   (zsh_source, fish_source)
 """
@@ -39,7 +41,12 @@ class Sections(click.Group):
             return super().invoke(ctx)
         except PacsopsError as error:
             show_error(error)
-            ctx.exit(1 if isinstance(error, NothingToDo) else 2)
+            if isinstance(error, NothingToDo):
+                ctx.exit(1)
+            if wants_json(ctx):
+                said = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
+                write_json({"error": said, "exit_code": 2})
+            ctx.exit(2)
 
 
 @click.group(

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import click
 
-from pacsops.cli.deliveries import how_many, warn_without_router
+from pacsops.cli.deliveries import how_many, unheard_of, warn_without_router
 from pacsops.cli.parameters import confirm, destination_option, dry_run_option, json_option, yes_option
-from pacsops.cli.render import Page, count, deliveries, moment, warn, write_json
+from pacsops.cli.render import Page, count, deliveries, moment, to_type, warn, write_json
 from pacsops.cli.site import Site, operator, pass_site
 from pacsops.database import Database
 from pacsops.delivery import desk
@@ -197,7 +197,7 @@ def _carry_out(  # noqa: PLR0913
     if not chosen:
         if as_json:
             write_json({"dry_run": dry_run, "count": 0, "deliveries": []})
-        raise NothingToDo(f"Nothing to do: {nothing}.", hint=_see(wanted))
+        raise NothingToDo(f"Nothing to do: {nothing}.", hint=_see(database, wanted))
     if not as_json:
         _announce(Page(), title, chosen)
     again = sum(delivery.status is Status.SUCCESS for delivery in chosen)
@@ -251,7 +251,7 @@ def _conclude(page: Page, changed: Sequence[Delivery], becomes: Status, *, dry_r
     before = sorted({delivery.status.upper() for delivery in changed})
     page.line(f"Routing state updated: {', '.join(before)} → {becomes.upper()}", "✅", indent=0)
     distinct = {delivery.study_id for delivery in changed}
-    follow = f"orthanc history {page.study(changed[0].study_id)}" if len(distinct) == 1 else "orthanc show-pending"
+    follow = f"orthanc history {to_type(changed[0].study_id)}" if len(distinct) == 1 else "orthanc show-pending"
     page.line(f"Monitor with: {follow}", indent=0)
 
 
@@ -267,7 +267,9 @@ def _warn_of_silence(database: Database, retried: Sequence[Delivery]) -> None:
             )
 
 
-def _see(wanted: DeliveryFilter) -> str:
+def _see(database: Database, wanted: DeliveryFilter) -> str:
+    if wanted.destination and (unheard := unheard_of(database, wanted.destination)):
+        return unheard
     if wanted.study_id:
-        return f"`orthanc history {wanted.study_id}` shows how its deliveries stand"
+        return f"`orthanc history {to_type(wanted.study_id)}` shows how its deliveries stand"
     return "`orthanc show-stuck` and `orthanc show-pending` show what is open"

@@ -32,7 +32,22 @@ class Since(click.ParamType[datetime]):
             self.fail(f"{value!r} is no age such as 30m, 24h, 7d and no date such as 2026-02-03", param, ctx)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (schema_version 1) to stdout.")
+_JSON = "pacsops.cli.json"
+
+
+def _remember(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    ctx.meta[_JSON] = value
+    return value
+
+
+def wants_json(ctx: click.Context) -> bool:
+    """Whether the command that runs was given --json."""
+    return bool(ctx.meta.get(_JSON))
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_remember, help="Print JSON (schema_version 1) to stdout."
+)
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
 destination_option = click.option("--destination", metavar="NAME", help="Only deliveries to this destination.")

@@ -8,9 +8,11 @@ from datetime import datetime
 
 import click
 
+from pacsops.cli.deliveries import warn_without_router
 from pacsops.cli.parameters import Since, json_option
-from pacsops.cli.render import Page, deliveries, moment, studies, warn, write_json
+from pacsops.cli.render import Page, deliveries, moment, studies, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
+from pacsops.delivery import desk
 
 _SILENT_SECONDS = 2.0
 
@@ -41,7 +43,9 @@ def reconcile(site: Site, ctx: click.Context, since: datetime, as_json: bool) ->
     page.title("🔄", f"RECONCILED (since {moment(since)})")
     page.line(f"{studies(result.scanned)} in Orthanc compared, {deliveries(result.planned)} planned.")
     for study in result.studies:
-        page.line(f"orthanc history {page.study(study)}", "🔍")
+        page.line(f"orthanc history {to_type(study)}", "🔍")
+    if result.planned:
+        warn_without_router(desk.router_beat(site.db))
     if result.unreadable:
         warn(
             f"{studies(len(result.unreadable))} could not be read from Orthanc: {', '.join(result.unreadable[:5])}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -28,6 +29,7 @@ _RULE_WIDTH = 78
 _UNLIMITED = 10_000  # columns: what a pipe has
 _WIDE = 110  # columns: room for a table with prose in it
 _LEAST_WIDTH = 8  # columns a cell keeps
+_LONGEST_TO_TYPE = 16  # characters: an accession number (PS3.5 6.2, SH)
 _SHORT_ID = 13  # the first two groups of an Orthanc identifier: 48 bits of its SHA-1
 # C0, DEL, C1 (CSI is U+009B) and the bidirectional overrides: DICOM text comes from strangers.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -59,6 +61,14 @@ def _jsonable(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def to_type(study_id: str, said: str | None = None) -> str:
+    """A study in a suggested command: as the operator `said` it, where that is short, else the first characters of
+    its Orthanc identifier."""
+    # An accession number of digits alone may also be a delivery's number.
+    short = said and len(said) <= _LONGEST_TO_TYPE and not said.isdigit()
+    return shlex.quote(said) if said and short else study_id[:_SHORT_ID]
 
 
 class Page:

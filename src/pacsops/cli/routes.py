@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pacsops.cli.parameters import Since, json_option
-from pacsops.cli.render import Page, ago, count, moment, warn, write_json
+from pacsops.cli.render import Page, ago, count, moment, to_type, warn, write_json
 from pacsops.cli.rules import Rules, rules_in_force
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
@@ -83,7 +83,7 @@ def explain(site: Site, study: str, as_json: bool) -> None:
             }
         )
         return
-    _print_explanations(Page(), rules, header, explanations)
+    _print_explanations(Page(), rules, header, explanations, study)
 
 
 @click.command("route-status")
@@ -177,7 +177,7 @@ def _list(rules: Rules, *, as_json: bool) -> None:
     page.blank()
     page.rule()
     if rules.since is None:
-        page.line("Read from the file: no router is known to have these in force.", "⚠", indent=0)
+        page.line(f"Read from the file: {rules.doubt}.", "⚠", indent=0)
     else:
         page.line(f"In force since {moment(rules.since)} ({rules.table.hash[:12]}).", indent=0)
     page.actions(
@@ -243,13 +243,15 @@ def _study_id(site: Site, name: str) -> str:
             ) from error
     if len(found) > 1:
         raise AmbiguousStudy(
-            f"{count(len(found), 'study', 'studies')} are known by {name!r}: {', '.join(found[:5])}",
-            hint="name one by its Orthanc id",
+            f"{count(len(found), 'study', 'studies')} are known by {name!r}: {', '.join(map(to_type, found[:5]))}",
+            hint=f"name one by its Orthanc id: `orthanc routes explain {to_type(found[0])}`",
         )
     return found[0]
 
 
-def _print_explanations(page: Page, rules: Rules, header: StudyHeader, explanations: list[RouteExplanation]) -> None:
+def _print_explanations(
+    page: Page, rules: Rules, header: StudyHeader, explanations: list[RouteExplanation], said: str
+) -> None:
     page.title("🔍", f"ROUTES FOR STUDY {page.study(header.study_id)}")
     page.facts([("Patient", header.patient_name or "–"), ("Study", header.study_description or "–")])
     for explanation in explanations:
@@ -270,8 +272,8 @@ def _print_explanations(page: Page, rules: Rules, header: StudyHeader, explanati
     page.blank()
     page.rule()
     if rules.since is None:
-        page.line("By the file: no router is known to have these routes in force.", "⚠", indent=0)
-    page.actions([(f"orthanc history {page.study(header.study_id)}", "What was sent so far")])
+        page.line(f"By the routes in the file: {rules.doubt}.", "⚠", indent=0)
+    page.actions([(f"orthanc history {to_type(header.study_id, said)}", "What was sent so far")])
 
 
 def _print_field(page: Page, field: FieldExplanation, images: int) -> None:

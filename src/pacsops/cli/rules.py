@@ -18,6 +18,15 @@ class Rules:
     table: RouteTable
     since: datetime | None
     """When the router took them; None: read from the file, no router is known to have them."""
+    asked: bool = True
+    """False: PostgreSQL did not answer, so what is in force is not known."""
+
+    @property
+    def doubt(self) -> str | None:
+        """Why these may not be the ones in force; None when they are."""
+        if self.since is not None:
+            return None
+        return "no router has taken them yet" if self.asked else "which are in force is not known without PostgreSQL"
 
     def naming(self, destination: str) -> tuple[str, ...]:
         """Names of the routes that send to a destination."""
@@ -30,11 +39,12 @@ def rules_in_force(site: Site, *, database_answers: bool | None = None) -> Rules
     Raises:
         RoutesInvalid: neither the database has any, nor is the file readable and valid.
     """
-    if database_answers is not False:
+    answers = database_answers is not False
+    if answers:
         try:
             accepted = desk.routes_in_force(site.db)
         except (DatabaseUnreachable, SchemaMismatch):
-            accepted = None
+            accepted, answers = None, False
         if accepted is not None:
             return Rules(load_routes(accepted.text), accepted.loaded_at)
-    return Rules(read_routes(site.settings.routes_file), None)
+    return Rules(read_routes(site.settings.routes_file), None, asked=answers)

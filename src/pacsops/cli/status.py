@@ -13,7 +13,7 @@ from pacsops.cli.parameters import json_option
 from pacsops.cli.render import Page, count, lasting, moment, size, studies, write_json
 from pacsops.cli.site import Site, pass_site
 
-_SIGNS = {"running": "✅", "down": "❌", "silent": "❌", "never ran": "❌"}
+_SIGNS = {"running": "✅", "down": "❌", "refused": "❌", "silent": "❌", "never ran": "❌"}
 
 
 @click.command("status")
@@ -136,14 +136,14 @@ def _storage(storage: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Database:", size(storage["database_bytes"])))
     if "free_bytes" in storage:
         rows.append(("Free:", f"{size(storage['free_bytes'])} of {size(storage['total_bytes'])}"))
-    return rows or [("unknown", "")]
+    return rows or [("–", "unknown")]
 
 
 def _routes(health: Health) -> str:
     rules = health.rules
     if rules is None:
-        return "❌ none in force"
+        return "❌ none in force" if health.routing else "– unknown"
     what = f"{count(len(rules.table.routes), 'route')} ({rules.table.hash[:12]})"
     if rules.since is None:
-        return f"⚠ {what} in the file; the router has not taken them yet"
+        return f"⚠ {what} in the file; {rules.doubt}"
     return f"✅ {what} in force since {moment(rules.since)}"
