@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -83,6 +84,7 @@ class OrthancServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                env={**os.environ, "TCP_NODELAY": "1"},  # as deployed
                 start_new_session=True,
             )
         eventually(self._ready, within=30, what="Orthanc answering")

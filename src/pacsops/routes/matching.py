@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from pacsops.routes.conditions import unpadded
-from pacsops.routes.model import InstanceFacts, Route, Selection, Send, StudyFacts
+from pacsops.routes.model import FieldMatch, InstanceFacts, Route, Selection, Send, StudyFacts
 
 _RESOLUTION = frozenset({"Rows", "Columns", "InstanceNumber", "SOPInstanceUID"})
 """What `highest_resolution` decides by."""
@@ -26,7 +26,7 @@ def matching_routes(routes: Iterable[Route], study: StudyFacts) -> Iterator[tupl
 
 def matching_instances(route: Route, study: StudyFacts) -> tuple[InstanceFacts, ...]:
     """The images that satisfy every condition of the route by themselves."""
-    return tuple(instance for instance in study.instances if route.holds(instance))
+    return tuple(_satisfying(route.match, study.instances))
 
 
 def selections(
@@ -46,15 +46,28 @@ def instances_needing(routes: Iterable[Route], study: StudyFacts, indexed: Colle
             continue
         known = [field for field in route.match if field.field.keyword is None or field.field.keyword in indexed]
         certain = len(known) == len(route.match)
-        possible = [
-            instance.instance_id for instance in study.instances if all(field.holds(instance) for field in known)
-        ]
+        possible = [instance.instance_id for instance in _satisfying(known, study.instances)]
         to_compare = route.send is Send.HIGHEST_RESOLUTION and len(possible) > 1 and not _RESOLUTION.issubset(indexed)
         if to_compare or not certain:
             needing.update(possible)
         if route.final and certain and possible:
             break
     return frozenset(needing)
+
+
+def _satisfying(fields: Iterable[FieldMatch], instances: Sequence[InstanceFacts]) -> Sequence[InstanceFacts]:
+    """Those that satisfy every field. A value is judged once: the images of a study share most of theirs."""
+    for field in fields:
+        verdicts: dict[str | None, bool] = {}
+        remaining = []
+        for instance in instances:
+            value = instance.value(field.field)
+            if value not in verdicts:
+                verdicts[value] = field.holds(value)
+            if verdicts[value]:
+                remaining.append(instance)
+        instances = remaining
+    return instances
 
 
 def _without_sender(instances: Sequence[InstanceFacts], aet: str | None) -> list[InstanceFacts]:

@@ -88,8 +88,8 @@ class FieldMatch:
     field: Field
     conditions: tuple[Condition, ...]
 
-    def holds(self, instance: InstanceFacts) -> bool:
-        value = instance.value(self.field)
+    def holds(self, value: str | None) -> bool:
+        """Whether an image with this value of the field satisfies the line."""
         return all(condition.holds(value) for condition in self.conditions)
 
 
@@ -111,9 +111,6 @@ class Route:
     """Images may return to the system they came from."""
     line: int = field(default=1, compare=False)
     destination_positions: tuple[Position, ...] = field(default=(), compare=False, repr=False)
-
-    def holds(self, instance: InstanceFacts) -> bool:
-        return all(field.holds(instance) for field in self.match)
 
 
 @dataclass(frozen=True, slots=True)
