@@ -49,7 +49,7 @@ class DestinationState:
             return "failing" if health and health.stuck else "unused"
         if health.breaker == "open":
             return "down"
-        if health.breaker == "draining":
+        if health.breaker == "draining" and health.waiting:
             return "recovering"
         if health.consecutive_failures:
             return "failing"
@@ -82,11 +82,20 @@ class DestinationState:
         return ago(self.health.last_success_at) if self.health and self.health.last_success_at else "never"
 
     @property
+    def remedy(self) -> str:
+        """The command that helps with the issue."""
+        if self.state == "not configured":
+            return f"`orthanc add-destination --name {self.name}`, or `orthanc show-pending` and cancel what waits"
+        return f"`orthanc test-destination {self.name}`"
+
+    @property
     def issue(self) -> tuple[Literal["warning", "error"], str] | None:
         """What needs attention here, if anything."""
         health = self.health
-        if health is None or self.state in ("unused", "reachable", "recovering", "not configured", "unknown"):
+        if health is None or self.state in ("unused", "reachable", "recovering", "unknown"):
             return None
+        if self.state == "not configured":
+            return self._missing(health.waiting + health.stuck)
         if self.state == "down":
             since = f" since {moment(health.opened_at)}" if health.opened_at else ""
             why = f" ({health.open_reason})" if health.open_reason else ""
@@ -98,6 +107,14 @@ class DestinationState:
             often = "once" if health.consecutive_failures == 1 else f"{health.consecutive_failures}x in a row"
             return "warning", f"{self.name} failed {often}: {health.last_error}."
         return "warning", f"{self.name} answers slowly ({health.last_echo_ms} ms)."
+
+    def _missing(self, owed: int) -> tuple[Literal["warning"], str] | None:
+        if self.routes or not owed:
+            return None  # what routes name is told with the routes
+        return (
+            "warning",
+            f"Orthanc does not know {self.name}; {deliveries(owed)} {'waits' if owed == 1 else 'wait'} for it.",
+        )
 
     def as_dict(self) -> dict[str, Any]:
         modality, health = self.modality, self.health

@@ -166,7 +166,7 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
     change = ensure(site.orthanc, wanted, apply=False)
     if not no_test:
         _test_first(site, page, wanted, yes=yes)
-    page.blank()
+        page.blank()
     page.line("Configuration to add:" if change.before is None else f"{wanted.name} exists; it becomes:", indent=0)
     page.facts(_configuration(wanted, concurrency))
     page.blank()
@@ -273,19 +273,24 @@ def _refuse_if_used(site: Site, name: str) -> None:
         DestinationInUse: a route in force or an open delivery uses it, or that cannot be found out.
     """
     try:
-        reasons = [f"route {route!r} sends to it" for route in rules_in_force(site).naming(name)]
+        routes = rules_in_force(site).naming(name)
         waiting = desk.open_deliveries(site.db, name)
     except (DatabaseUnreachable, SchemaMismatch, RoutesInvalid) as error:
         raise DestinationInUse(
             f"whether {name} is in use cannot be found out: {error}", hint="--force removes it all the same"
         ) from error
+    reasons = [f"route {route!r} sends to it" for route in routes]
     if waiting:
         reasons.append(f"{deliveries(waiting)} {'is' if waiting == 1 else 'are'} not done")
     if reasons:
         raise DestinationInUse(
             f"{name} is in use: {'; '.join(reasons)}.",
-            hint="take it out of routes.yml"
-            + (f" and see `orthanc show-pending --destination {name}`" if waiting else "")
+            hint=" and ".join(
+                [
+                    *(["take it out of routes.yml"] if routes else []),
+                    *([f"see `orthanc show-pending --destination {name}`"] if waiting else []),
+                ]
+            )
             + ", or say --force",
         )
 

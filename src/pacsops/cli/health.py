@@ -178,9 +178,13 @@ def _look_at_router(site: Site, health: Health) -> None:
             "start the router's service again and read its log",
         )
         return
+    held_up: dict[str, list[str]] = {}
     for duty, trouble in beat.detail.get("trouble", {}).items():
+        held_up.setdefault(trouble, []).append(repr(duty))
+    for trouble, duties in held_up.items():
         health.warning(
-            f"The router cannot do its duty {duty!r}: {trouble}.", "it tries again by itself; read its log"
+            f"The router cannot do its {'duty' if len(duties) == 1 else 'duties'} {', '.join(duties)}: {trouble}.",
+            "it tries again by itself; read its log",
         )
 
 
@@ -230,7 +234,7 @@ def _look_at_destinations(
         issue = destination.issue
         if issue is not None:
             severity, message = issue
-            health.issues.append(Issue(severity, message, f"`orthanc test-destination {destination.name}`"))
+            health.issues.append(Issue(severity, message, destination.remedy))
 
 
 def _timed(ask: Callable[[], _T]) -> tuple[_T, int]:

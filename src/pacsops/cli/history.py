@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from pacsops.cli.site import Site, pass_site
 from pacsops.cli.waiting import reasons
 from pacsops.delivery import desk
 from pacsops.delivery.model import WAITING, Delivery, Event, Status, StudyRecord, TimelineEvent
+from pacsops.errors import OrthancRefused, OrthancUnreachable, UnknownStudy
 
 SIGNS: Mapping[Status, str] = {
     Status.PENDING: "⏳",
@@ -42,7 +44,7 @@ def history(site: Site, study: str, as_json: bool) -> None:
 
     STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number.
     """
-    record = desk.find_study(site.db, study)
+    record = _find(site, study)
     events = desk.timeline(site.db, record.study_id)
     deliveries = desk.deliveries(site.db, study_id=record.study_id)
     if as_json:
@@ -57,6 +59,25 @@ def history(site: Site, study: str, as_json: bool) -> None:
     busy = [delivery for delivery in deliveries if delivery.status in WAITING]
     why = reasons(busy, desk.destination_health(site.db) if busy else {}, now())
     _print(Page(), record, events, deliveries, why, said=study)
+
+
+def _find(site: Site, name: str) -> StudyRecord:
+    """
+    Raises:
+        UnknownStudy: nobody knows it, or only Orthanc does so far.
+        AmbiguousStudy
+    """
+    try:
+        return desk.find_study(site.db, name)
+    except UnknownStudy:
+        with suppress(OrthancUnreachable, OrthancRefused):
+            if site.orthanc.lookup(name):
+                raise UnknownStudy(
+                    f"Orthanc holds {name!r}, the router has not taken it up yet",
+                    hint="ask again in a few seconds; `orthanc status` says whether the router runs,"
+                    " `orthanc reconcile` takes it up now",
+                ) from None
+        raise
 
 
 def _print(

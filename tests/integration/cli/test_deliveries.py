@@ -34,7 +34,7 @@ def test_stuck_deliveries_say_who_where_how_often_and_why(site: Site, cli: Comma
     row = next(line for line in result.stdout.splitlines() if line.startswith(stuck.study_id))
     said = ["ÅSTRÖM^ÉLODIE", "Bilateral", "Leg", "Length", "MERCURE", "1x", "connection", "refused"]
     assert row.split()[1:] == said
-    assert f"orthanc retry {stuck.study_id}" in result.stdout
+    assert f"orthanc retry {stuck.study_id[:13]} " in result.stdout
 
 
 def test_json_of_deliveries_keeps_its_contract(site: Site, cli: CommandLine) -> None:
@@ -63,9 +63,27 @@ def test_lists_can_be_narrowed_to_a_destination_and_a_time(site: Site, cli: Comm
 
 
 def test_nothing_stuck_is_said_in_words_and_is_no_failure(site: Site, cli: CommandLine) -> None:
+    site.promise(to="MODLINK")
     result = cli("show-stuck", "--destination", "MODLINK")
 
     assert (result.exit_code, result.stdout) == (0, "✅ Nothing is stuck for MODLINK.\n")
+
+
+@pytest.mark.parametrize("command", ["show-stuck", "show-pending"])
+def test_a_name_nothing_was_ever_sent_to_is_told_with_the_one_it_resembles(
+    site: Site, cli: CommandLine, command: str
+) -> None:
+    site.stuck(to="MODLINK")
+
+    assert "did you mean MODLINK?" in cli(command, "--destination", "modlink").stderr
+    assert "did you mean MODLINK?" in cli("retry", "--all", "--yes", "--destination", "modlink").stderr
+
+
+def test_a_router_without_orthanc_is_told_beside_what_waits(site: Site, cli: CommandLine) -> None:
+    site.promise()
+    site.router_is_alive(trouble={"feed": "cannot reach Orthanc", "dispatch": "cannot reach Orthanc"})
+
+    assert cli("show-pending").stderr.count("The router is held up: cannot reach Orthanc.") == 1
 
 
 def test_pending_deliveries_behind_a_down_destination_say_since_when(site: Site, cli: CommandLine) -> None:
@@ -103,7 +121,7 @@ def test_a_study_is_retried_by_any_of_its_names(site: Site, cli: CommandLine, na
     assert (retried.status, retried.attempt_count) == (Status.PENDING, 0)
     assert "1 study:" in result.stdout
     assert "STUCK → PENDING" in result.stdout
-    assert f"orthanc history {stuck.study_id}" in result.stdout
+    assert f"orthanc history {stuck.study_id[:13]}\n" in result.stdout
 
 
 def test_an_accession_number_that_is_also_a_deliverys_number_is_never_guessed(site: Site, cli: CommandLine) -> None:

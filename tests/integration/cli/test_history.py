@@ -16,7 +16,7 @@ def test_history_tells_the_story_in_order(site: Site, cli: CommandLine) -> None:
 
     told = ["RECEIVED", "CR_ROOM1", "MATCHED ROUTE", "SENDING TO MERCURE", "job-123", "FAILED", "status 0xC000"]
     told += ["STUCK", "RETRY ORDERED", "SENDING TO MERCURE", "job-124", "SUCCESS", "Took: 1.5s", "CURRENT STATE"]
-    told += ["✅ SUCCESS", "2/2", "ACTIONS", f"orthanc retry {stuck.study_id} --force"]
+    told += ["✅ SUCCESS", "2/2", "ACTIONS", "orthanc retry ACC-1 --force"]
     position = 0
     for words in told:
         position = shown.index(words, position) + len(words)
@@ -44,6 +44,14 @@ def test_the_prefix_a_terminal_shows_is_taken_back(site: Site, cli: CommandLine)
     assert stuck.study_id.startswith(short)
     assert stuck.study_id not in shown
     assert cli.json("history", short)["study"]["study_id"] == stuck.study_id
+
+
+def test_suggested_commands_name_a_study_in_few_characters_and_never_ambiguously(
+    site: Site, cli: CommandLine
+) -> None:
+    stuck = site.stuck(accession="4711")
+    for said in ("4711", stuck.study_id, stuck.study_uid or ""):
+        assert f"orthanc retry {stuck.study_id[:13]} " in cli("history", said).stdout
 
 
 def test_pages_fit_80_columns_and_keep_their_colours_to_themselves(site: Site, cli: CommandLine) -> None:

@@ -28,7 +28,7 @@ def test_the_routes_in_force_are_listed_even_when_the_file_has_moved_on(site: Si
 def test_before_the_first_router_the_file_is_shown_and_said_not_to_be_in_force(site: Site, cli: CommandLine) -> None:
     site.settings.routes_file.write_text(ROUTES)
 
-    assert "no router is known to have these in force" in cli("routes").stdout
+    assert "no router has taken them yet" in cli("routes").stdout
     assert cli.json("routes")["in_force_since"] is None
 
 
@@ -99,6 +99,18 @@ def test_route_status_counts_what_came_of_each_route(site: Site, cli: CommandLin
     shown = cli("route-status", "--since", "7d").stdout
     assert "never" in shown
     assert "an old route (no longer in routes.yml)" in shown
+
+
+def test_a_study_that_only_orthanc_knows_yet_is_not_called_unknown(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    study = a_study().with_series("CT")
+    study.in_(orthanc)
+    result = cli("history", study.study_uid)
+
+    assert result.exit_code == 2
+    assert "the router has not taken it up yet" in result.stderr
+    assert "orthanc reconcile" in result.stderr
 
 
 def test_reconcile_finds_a_study_no_router_ever_heard_of(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.integration.cli.conftest import ROUTES, CommandLine, Site
+from tests.support.network import free_port
 from tests.support.orthanc import OrthancServer
 from tests.support.peers import Peer
 from tests.support.postgres import PostgresServer
@@ -24,6 +26,17 @@ def healthy(site: Site, orthanc: OrthancServer) -> Iterator[Site]:
         site.routes_in_force()
         site.router_is_alive()
         yield site
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> CommandLine:
+    """A command line whose Orthanc and PostgreSQL do not listen and whose routes.yml is not there."""
+    (tmp_path / ".env").write_text(
+        f"ORTHANC_URL=http://127.0.0.1:{free_port()}\n"
+        f"POSTGRES_HOST=127.0.0.1\nPOSTGRES_PORT={free_port()}\nPOSTGRES_PASSWORD=none\n"
+        f"ROUTES_FILE={tmp_path / 'routes.yml'}\n"
+    )
+    return CommandLine(tmp_path / ".env")
 
 
 def test_a_healthy_site_exits_with_0_and_quiet_prints_nothing(healthy: Site, cli: CommandLine) -> None:
@@ -85,7 +98,7 @@ def test_a_rejected_routes_file_is_a_warning_and_the_old_one_stays(healthy: Site
     result = cli("status")
 
     assert result.exit_code == 1
-    assert "was rejected (1 problem(s))" in result.stdout
+    assert "was rejected (1 problem); the one before stays in force" in result.stdout
     assert "2 routes" in result.stdout
 
 
@@ -95,6 +108,15 @@ def test_a_route_to_a_destination_orthanc_lacks_is_a_warning(healthy: Site, cli:
 
     assert result.exit_code == 1
     assert "unknown destination 'MODLNIK'" in result.stdout
+
+
+def test_an_open_delivery_to_a_removed_destination_is_a_warning(healthy: Site, cli: CommandLine) -> None:
+    healthy.promise(to="REMOVED", route="no_longer")
+    result = cli("status", "--quiet")
+
+    assert result.exit_code == 1
+    assert "Orthanc does not know REMOVED; 1 delivery waits" in result.stdout
+    assert "orthanc add-destination --name REMOVED" in result.stdout
 
 
 def test_a_router_in_trouble_or_silent_is_told(healthy: Site, cli: CommandLine) -> None:
@@ -133,9 +155,56 @@ def test_without_postgres_the_rest_is_still_shown(
     assert "Nothing is routed" in result.stdout
     for words in ("✅ running", "1 study", "MERCURE", "2 routes"):
         assert words in result.stdout
+    assert "unused" not in result.stdout
+    assert "not known without PostgreSQL" in result.stdout
+    assert {row["state"] for row in cli.json("destinations")["destinations"]} <= {"unknown", "not configured"}
+    assert cli("destinations").exit_code == 1
     error = cli("show-stuck")
     assert (error.exit_code, error.stdout) == (2, "")
     assert error.stderr.startswith("Error: cannot reach PostgreSQL")
+
+
+READING = (
+    ["status"],
+    ["destinations"],
+    ["test-destination", "MODLINK"],
+    ["routes"],
+    ["routes", "--validate"],
+    ["routes", "explain", "ACC-1"],
+    ["route-status"],
+    ["show-stuck"],
+    ["show-pending"],
+    ["history", "ACC-1"],
+    ["version"],
+)
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_json_is_an_object_with_its_version_whatever_is_down(nowhere: CommandLine, command: list[str]) -> None:
+    assert nowhere.json(*command)
+
+
+def test_an_error_as_json_says_what_happened_and_what_to_do(site: Site, cli: CommandLine) -> None:
+    answer = cli.json("history", "NO-SUCH-STUDY")
+
+    assert answer["error"]["kind"] == "UnknownStudy"
+    assert "NO-SUCH-STUDY" in answer["error"]["message"]
+    assert answer["error"]["hint"]
+    assert answer["exit_code"] == cli("history", "NO-SUCH-STUDY", "--json").exit_code == 2
+
+
+def test_a_refused_login_is_not_mistaken_for_a_server_that_is_down(
+    healthy: Site, cli: CommandLine, tmp_path: Path
+) -> None:
+    lines = cli.env_file.read_text().splitlines()
+    wrong = [
+        f"{line.partition('=')[0]}=wrong" if line.startswith(("ORTHANC_PASSWORD", "POSTGRES_DB")) else line
+        for line in lines
+    ]
+    (tmp_path / "wrong.env").write_text("\n".join(wrong) + "\n")
+    services = CommandLine(tmp_path / "wrong.env").json("status")["services"]
+
+    assert (services["orthanc"]["state"], services["postgres"]["state"]) == ("refused", "refused")
 
 
 def test_a_database_that_is_not_migrated_says_how_to(postgres: PostgresServer, cli: CommandLine) -> None:

@@ -59,9 +59,11 @@ def state(*, registered: bool | None = True, **values: Any) -> DestinationState:
         (state(last_success_at=NOW, last_echo_ms=2300), "slow", "warning"),
         (state(last_failure_at=NOW, consecutive_failures=2, last_error="timeout"), "failing", "warning"),
         (state(last_failure_at=NOW, breaker="open", opened_at=NOW, open_reason="refused"), "down", "error"),
-        (state(last_echo_at=NOW, breaker="draining"), "recovering", None),
+        (state(last_echo_at=NOW, breaker="draining", waiting=1), "recovering", None),
+        (state(last_echo_at=NOW, breaker="draining"), "reachable", None),
         (state(stuck=3), "failing", None),
         (state(registered=False, breaker="open", last_failure_at=NOW), "not configured", None),
+        (state(registered=False, last_failure_at=NOW, waiting=1), "not configured", "warning"),
         (state(registered=None, last_success_at=NOW), "reachable", None),
     ],
 )
