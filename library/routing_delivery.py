@@ -128,10 +128,15 @@ def give_order(params: Mapping[str, Any], *, dry_run: bool) -> list[dict[str, An
     """
     from pacsops.database import Database  # noqa: PLC0415 - after require_pacsops
     from pacsops.delivery import desk  # noqa: PLC0415
+    from pacsops.errors import UnknownDestination  # noqa: PLC0415
 
     if params["deliveries"] == []:
         return []  # a list that came out empty is no filter that lets everything pass
     database = Database(settings_of(params), application="ansible routing_delivery")
+    if params["destination"] and params["destination"] not in desk.destination_health(database):
+        raise UnknownDestination(
+            f"nothing was ever promised to a destination {params['destination']}", hint="`orthanc destinations`"
+        )
     wanted = desk.DeliveryFilter(
         study_id=desk.find_study(database, params["study"]).study_id if params["study"] else None,
         delivery_ids=tuple(params["deliveries"] or ()),

@@ -155,14 +155,18 @@ def findings(found: Mapping[str, Any]) -> list[str]:
     return [
         *(["no router has run here yet"] if router is None else []),
         *([f"the router's last sign of life is of {router['beat_at']}"] if router and not router["alive"] else []),
-        *([f"{stuck} deliveries are stuck: `orthanc show-stuck`"] if stuck else []),
+        *([f"{_deliveries(stuck)} stuck: `orthanc show-stuck`"] if stuck else []),
         *(f"the newest routes.yml is not in force: {problem}" for problem in found["routes_rejected"]),
         *(
-            f"{name} is down, {health['waiting']} deliveries wait for it: `orthanc test-destination {name}`"
+            f"{name} is down, {_deliveries(health['waiting'])} waiting for it: `orthanc test-destination {name}`"
             for name, health in found["destinations"].items()
             if health["breaker"] == "open"
         ),
     ]
+
+
+def _deliveries(number: int) -> str:
+    return "1 delivery is" if number == 1 else f"{number or 'no'} deliveries are"
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from pacsops.errors import SettingsError
 
@@ -99,9 +101,17 @@ def _read(path: Path) -> dict[str, str]:
             hint="name it by ORTHANC_ENV, or deploy with `ansible-playbook -i inventories/<site> site.yml`",
         )
     try:
-        # interpolate=False: a password may contain `$`.
-        return {key: value for key, value in dotenv_values(path, interpolate=False).items() if value}
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"cannot read {path}: {error}", hint="it is readable by the site's service user and by root"
         ) from error
+    for statement in parse_stream(io.StringIO(text)):
+        if statement.error:
+            raise SettingsError(
+                f"{path}, line {statement.original.line}, is not KEY=value",
+                hint="comments begin with #, values may be quoted",
+            )
+    # interpolate=False: a password may contain `$`.
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {key: value for key, value in values.items() if value}

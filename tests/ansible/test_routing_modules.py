@@ -109,7 +109,7 @@ def test_info_counts_lists_and_finds_without_naming_patients(
     assert [each["destination"] for each in result["pending"]] == ["PACS"]
     assert result["routes_in_force"]["hash"] == "a" * 64
     assert result["routes_rejected"] == ["unknown key 'mach'"]
-    assert any("1 deliveries are stuck" in finding for finding in result["findings"])
+    assert any("1 delivery is stuck" in finding for finding in result["findings"])
     assert "patient" not in str(result)
 
 

@@ -120,7 +120,7 @@ def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination
                 delivery.patient_name or "–",
                 delivery.study_description or "–",
                 delivery.destination,
-                ago(delivery.created_at).removesuffix(" ago"),
+                ago(delivery.open_since).removesuffix(" ago"),
                 why[delivery.id],
             )
             for delivery in waiting

@@ -126,7 +126,11 @@ class Database:
                 options="-c timezone=UTC -c lock_timeout=15s -c statement_timeout=120s",
             )
         except psycopg2.OperationalError as error:
-            raise DatabaseUnreachable(f"cannot reach {self._where}: {_first_line(error)}", hint=self._hint) from error
+            refused = "authentication failed" in str(error)
+            raise DatabaseUnreachable(
+                f"{'refused by' if refused else 'cannot reach'} {self._where}: {_first_line(error)}",
+                hint=f"check POSTGRES_USER and POSTGRES_PASSWORD in {settings.env_file}" if refused else self._hint,
+            ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -52,7 +52,8 @@ _DELIVERY = """
     id, source, study_id, study_uid, patient_name, patient_id, study_description, study_date, level, resource_id,
     route_name AS route, destination, priority, status, cardinality(instances) AS instance_count,
     cardinality(delivered_instances) AS delivered_count, attempt_count, max_attempts, next_retry_at, last_error,
-    last_error_class, last_error_at, job_id, created_at, updated_at, completed_at
+    last_error_class, last_error_at, job_id, created_at, open_since, updated_at,
+    completed_at
 """
 _STUDY = """
     source, study_id, study_uid, accession_number, patient_name, patient_id, study_description, study_date,
@@ -102,9 +103,14 @@ def find_study(database: Database, name: str) -> StudyRecord:
             " `orthanc reconcile` makes it known",
         )
     if len(rows) > 1:
-        listed = ", ".join(f"{row['study_id']} ({row['study_description'] or 'no description'})" for row in rows[:5])
+        listed = "".join(
+            f"\n  {row['study_id'][:13]}  received {row['first_seen_at']:%Y-%m-%d %H:%M} UTC"
+            f"  {row['study_description'] or 'no description'}"
+            for row in rows
+        )
         raise AmbiguousStudy(
-            f"{len(rows)} studies are known by {name!r}: {listed}", hint="name one by its Orthanc id"
+            f"{len(rows)} studies are known by {name!r}:{listed}",
+            hint=f"name one by the beginning of its Orthanc id, e.g. {rows[0]['study_id'][:13]}",
         )
     return StudyRecord(**{**rows[0], "matched_routes": tuple(rows[0]["matched_routes"])})
 
@@ -197,7 +203,7 @@ def counts(database: Database, since: datetime) -> RoutingCounts:
                            count(*) FILTER (WHERE status = 'stuck') AS stuck,
                            count(DISTINCT study_id) FILTER (WHERE status <> 'stuck') AS pending_studies,
                            count(DISTINCT study_id) FILTER (WHERE status = 'stuck') AS stuck_studies,
-                           extract(epoch FROM now() - min(created_at) FILTER (WHERE status <> 'stuck'))::float
+                           extract(epoch FROM now() - min(open_since) FILTER (WHERE status <> 'stuck'))::float
                                AS oldest_pending_seconds
                       FROM routing_state
                      WHERE status IN ('pending', 'sending', 'sent', 'failed', 'stuck')) w

@@ -112,6 +112,8 @@ class Delivery:
     last_error_at: datetime | None
     job_id: str | None
     created_at: datetime
+    open_since: datetime
+    """When it was planned, or last taken up again: a kept promise whose study grew, an operator's retry."""
     updated_at: datetime
     completed_at: datetime | None
 
@@ -207,5 +209,5 @@ class RouterBeat:
     started_at: datetime
     beat_at: datetime
     alive: bool
-    """Beat within the last 30 seconds, by the database's clock."""
+    """Beat within the last 15 seconds, by the database's clock, and not stopped since."""
     detail: Mapping[str, Any]

@@ -68,11 +68,20 @@ def beat(database: Database, instance: str, detail: Mapping[str, Any]) -> None:
         tx.run("DELETE FROM router_heartbeat WHERE beat_at < now() - interval '7 days'")
 
 
+def withdraw(database: Database, instance: str) -> None:
+    """A router says it stops."""
+    with database.transaction() as tx:
+        tx.run(
+            "UPDATE router_heartbeat SET beat_at = beat_at - interval '1 minute' WHERE instance = %(instance)s",
+            instance=instance,
+        )
+
+
 def router_beat(database: Database) -> RouterBeat | None:
     """The newest sign of life, None when no router ever ran."""
     with database.transaction() as tx:
         row = tx.one_or_none(
-            "SELECT instance, started_at, beat_at, detail, beat_at > now() - interval '30 seconds' AS alive"
+            "SELECT instance, started_at, beat_at, detail, beat_at > now() - interval '15 seconds' AS alive"
             " FROM router_heartbeat ORDER BY beat_at DESC LIMIT 1"
         )
     return None if row is None else RouterBeat(**row)

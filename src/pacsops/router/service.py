@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import suppress
 
 from pacsops import __version__
 from pacsops.database import Database
 from pacsops.database.migrate import require_current
-from pacsops.delivery.versions import beat
+from pacsops.delivery.versions import beat, withdraw
 from pacsops.errors import DatabaseUnreachable
 from pacsops.observe.logs import EventLog, write_to
 from pacsops.orthanc import Orthanc
@@ -71,6 +72,8 @@ class Router:
         for loop in self._loops:
             loop.join(_STOP_SECONDS)
         self._probes.close()
+        with suppress(DatabaseUnreachable):
+            withdraw(self.site.database, self.site.worker)
         _LOG.info("router_stopped", worker=self.site.worker)
 
     def _beat(self) -> float:

@@ -101,3 +101,15 @@ def test_a_tag_orthanc_does_not_index_decides_too(site: RoutedSite) -> None:
         site.wait_for(Status.SUCCESS)
 
         assert peer.uids == wanted.uids[:1]
+
+
+def test_a_router_that_was_stopped_is_not_said_to_run(site: RoutedSite) -> None:
+    site.routes()
+    site.start()
+    eventually(lambda: (beat := desk.router_beat(site.database)) and beat.alive, what="a sign of life")
+
+    site.stop()
+
+    beat = desk.router_beat(site.database)
+    assert beat is not None
+    assert not beat.alive

@@ -37,3 +37,11 @@ def test_a_missing_file_and_a_bad_number_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="POSTGRES_PORT in the environment is 'many'"):
         Settings.load(environ={"POSTGRES_PORT": "many"})
+
+
+def test_a_garbled_line_is_named_and_nothing_is_guessed(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# ours\nORTHANC_URL=http://pacs:8042\nthis is 'no assignment\n")
+
+    with pytest.raises(SettingsError, match="line 3"):
+        Settings.load(file, environ={})

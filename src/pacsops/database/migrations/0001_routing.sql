@@ -78,6 +78,7 @@ CREATE TABLE routing_state (
     lease_until          timestamptz,
 
     created_at           timestamptz  NOT NULL DEFAULT now(),
+    open_since           timestamptz  NOT NULL DEFAULT now(),     -- planned, grown after success, or taken up again
     updated_at           timestamptz  NOT NULL DEFAULT now(),
     completed_at         timestamptz,
     verified_at          timestamptz,                             -- the destination was asked and has them all

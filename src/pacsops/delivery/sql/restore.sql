@@ -1,7 +1,7 @@
 -- A superseded image is the largest again: the larger one was deleted, or other routes decide. What an operator
 -- cancelled stays so.
 UPDATE routing_state s
-   SET status = 'pending', next_retry_at = now(), completed_at = NULL, updated_at = now()
+   SET status = 'pending', next_retry_at = now(), completed_at = NULL, open_since = now(), updated_at = now()
  WHERE source = %(source)s AND level = %(level)s AND resource_id = %(resource_id)s
    AND route_name = %(route_name)s AND destination = %(destination)s
    AND status = ANY (%(from_states)s)

@@ -5,6 +5,7 @@ UPDATE routing_state
        attempt_count = 0,
        first_failed_at = NULL,
        completed_at = NULL,
+       open_since = CASE WHEN status IN ('success', 'skipped', 'cancelled') THEN now() ELSE open_since END,
        delivered_instances = CASE WHEN %(anew)s AND status = 'success' THEN '{}' ELSE delivered_instances END,
        updated_at = now()
  WHERE id = ANY (%(ids)s) AND status = ANY (%(from_states)s)
