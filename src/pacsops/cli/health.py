@@ -196,6 +196,13 @@ def _look_at_routing(site: Site, health: Health) -> None:
             f"{studies(counts.stuck_studies)} {verb} attention ({deliveries(counts.stuck)} stuck).",
             "`orthanc show-stuck` for details",
         )
+    if counts.unevaluated:
+        first = desk.unevaluated(site.db)[0]
+        why = first.trouble or "not evaluated yet"
+        health.warning(
+            f"{studies(counts.unevaluated)} received, but no route can be asked: {why}.",
+            f"`orthanc history {first.study_id[:13]}`, and the log of the router",
+        )
 
 
 def _look_at_rules(site: Site, health: Health, modalities: Mapping[str, Modality] | None, *, answers: bool) -> None:

@@ -215,6 +215,7 @@ def _ordered(sign: str, headline: str) -> _Words:
 
 EVENTS: Mapping[Event, _Words] = {
     Event.STUDY_RECEIVED: _ordered("📥", "RECEIVED"),
+    Event.STUDY_UNREADABLE: _ordered("⚠", "CANNOT BE EVALUATED (tried again every minute)"),
     Event.STUDY_DELETED: _ordered("🚫", "DELETED from Orthanc"),
     Event.ROUTE_MATCHED: _matched,
     Event.ROUTE_NO_MATCH: _ordered("🔍", "NO ROUTE MATCHED"),
@@ -226,7 +227,7 @@ EVENTS: Mapping[Event, _Words] = {
     Event.SEND_RETRY_SCHEDULED: _retry_scheduled,
     Event.SEND_INTERRUPTED: _ordered("⚠", "INTERRUPTED (does not count as an attempt)"),
     Event.STUDY_STUCK: _stuck,
-    Event.DELIVERY_REVIVED: _ordered("🔄", "REVIVED (the destination is back)"),
+    Event.DELIVERY_REVIVED: _ordered("🔄", "REVIVED"),
     Event.DELIVERY_RETRIED: _ordered("🔄", "RETRY ORDERED"),
     Event.DELIVERY_SKIPPED: _ordered("⏭", "SKIPPED"),
     Event.DELIVERY_CANCELLED: _ordered("🚫", "CANCELLED"),

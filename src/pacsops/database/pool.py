@@ -123,6 +123,7 @@ class Database:
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=3,
+                tcp_user_timeout=30_000,  # milliseconds; keepalives say nothing of data that is not acknowledged
                 options="-c timezone=UTC -c lock_timeout=15s -c statement_timeout=120s",
             )
         except psycopg2.OperationalError as error:

@@ -14,7 +14,7 @@ from pacsops.delivery import sql
 from pacsops.delivery.model import OUTAGE, Event
 from pacsops.delivery.retry import Failure
 from pacsops.delivery.states import REVIVE
-from pacsops.delivery.timeline import record, record_site
+from pacsops.delivery.timeline import record_all, record_site
 
 FAILURES_TO_OPEN = 5
 SUCCESSES_TO_CLOSE = 20
@@ -105,5 +105,4 @@ def _revive(tx: Transaction, destination: str, last_success_at: datetime | None)
         outage=sorted(OUTAGE),
         last_success_at=last_success_at,
     )
-    for row in rows:
-        record(tx, Event.DELIVERY_REVIVED, row)
+    record_all(tx, Event.DELIVERY_REVIVED, rows)

@@ -44,6 +44,8 @@ class Claim:
     policy: RetryPolicy
     job_id: str | None
     first_failed_at: datetime | None
+    interruptions: int
+    """Jobs of this delivery that Orthanc lost since its last success."""
 
     @classmethod
     def of(cls, row: Row) -> Claim:
@@ -64,6 +66,7 @@ class Claim:
             ),
             job_id=row["job_id"],
             first_failed_at=row["first_failed_at"],
+            interruptions=row["interruptions"],
         )
 
 

@@ -23,9 +23,10 @@ from pacsops.delivery.model import (
     Status,
     StudyRecord,
     TimelineEvent,
+    UnevaluatedStudy,
 )
 from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
-from pacsops.delivery.timeline import record
+from pacsops.delivery.timeline import record_all
 from pacsops.delivery.versions import newest_routes, router_beat, routes_in_force
 from pacsops.errors import AmbiguousStudy, UnknownStudy
 
@@ -46,6 +47,7 @@ __all__ = [
     "set_concurrency",
     "skip",
     "timeline",
+    "unevaluated",
 ]
 
 _DELIVERY = """
@@ -60,6 +62,8 @@ _STUDY = """
     sender_aet, instance_count, first_seen_at, evaluated_at, matched_routes, deleted_at
 """
 _SHORTEST_PREFIX = 6
+_LATE_SECONDS = 900.0
+"""A study that received nothing for so long and was not evaluated is in trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +200,10 @@ def counts(database: Database, since: datetime) -> RoutingCounts:
                        AND NOT EXISTS (SELECT 1 FROM routing_state s
                                         WHERE s.study_id = st.study_id AND s.source = st.source
                                           AND s.status NOT IN ('success', 'skipped', 'cancelled'))) AS completed,
+                   (SELECT count(*) FROM routing_study
+                     WHERE evaluated_seq < arrival_seq AND deleted_at IS NULL
+                       AND (trouble IS NOT NULL
+                            OR arrived_at < now() - make_interval(secs => %(late)s))) AS unevaluated,
                    (SELECT count(DISTINCT study_id) FROM routing_event
                      WHERE event = 'send_failed' AND at >= %(since)s) AS failed,
                    w.*
@@ -209,8 +217,25 @@ def counts(database: Database, since: datetime) -> RoutingCounts:
                      WHERE status IN ('pending', 'sending', 'sent', 'failed', 'stuck')) w
             """,
             since=since,
+            late=_LATE_SECONDS,
         )
     return RoutingCounts(**row)
+
+
+def unevaluated(database: Database, limit: int = 20) -> list[UnevaluatedStudy]:
+    """Studies that no route could be asked about: those in trouble, and those waiting for a quarter of an hour."""
+    with database.transaction() as tx:
+        rows = tx.all(
+            """
+            SELECT study_id, trouble, arrived_at FROM routing_study
+             WHERE evaluated_seq < arrival_seq AND deleted_at IS NULL
+               AND (trouble IS NOT NULL OR arrived_at < now() - make_interval(secs => %(late)s))
+             ORDER BY trouble IS NULL, arrived_at LIMIT %(limit)s
+            """,
+            late=_LATE_SECONDS,
+            limit=limit,
+        )
+    return [UnevaluatedStudy(**row) for row in rows]
 
 
 def route_counts(database: Database, since: datetime) -> dict[str, dict[str, Any]]:
@@ -260,8 +285,7 @@ def retry(
                 from_states=transition.from_states,
                 anew=force,
             )
-            for row in rows:
-                record(tx, Event.DELIVERY_RETRIED, row, by=by)
+            record_all(tx, Event.DELIVERY_RETRIED, rows, by=by)
             breaker.probe_soon(tx, sorted({delivery.destination for delivery in chosen}))
     return chosen
 
@@ -313,8 +337,7 @@ def _take_back(
                 status=status,
                 from_states=transition.from_states,
             )
-            for row in rows:
-                record(tx, event, row, reason=reason, by=by)
+            record_all(tx, event, rows, reason=reason, by=by)
     return chosen
 
 

@@ -40,6 +40,8 @@ class ErrorClass(StrEnum):
     UNKNOWN_DESTINATION = "unknown-destination"
     VANISHED = "vanished"
     ORTHANC = "orthanc"
+    ORTHANC_AWAY = "orthanc-away"
+    """Orthanc could not work at all; nothing about this delivery."""
 
 
 OUTAGE = frozenset(
@@ -63,6 +65,7 @@ class Event(StrEnum):
 
     STUDY_RECEIVED = "study_received"
     STUDY_DELETED = "study_deleted"
+    STUDY_UNREADABLE = "study_unreadable"
     ROUTE_MATCHED = "route_matched"
     ROUTE_NO_MATCH = "route_no_match"
     DELIVERY_GREW = "delivery_grew"
@@ -142,6 +145,15 @@ class StudyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnevaluatedStudy:
+    """A study no route could be asked about; `trouble` says why, None: it was not tried or waits to be stable."""
+
+    study_id: str
+    trouble: str | None
+    arrived_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEvent:
     """One row of routing_event. `detail` keys by event: error, error_class, next_retry_at, job_id, duration_ms,
     instances, reason, by."""
@@ -187,6 +199,8 @@ class RoutingCounts:
     stuck: int
     pending_studies: int
     stuck_studies: int
+    unevaluated: int
+    """Studies that no route could be asked about; see `desk.unevaluated`."""
     oldest_pending_seconds: float | None
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from pacsops.database import Transaction
 from pacsops.database.pool import Row
 from pacsops.delivery import breaker, sql
-from pacsops.delivery.model import Event
-from pacsops.delivery.states import GROW, RESTORE, SUPERSEDE
+from pacsops.delivery.model import ErrorClass, Event, Status
+from pacsops.delivery.states import GROW, RESTORE, RETURN, SUPERSEDE
 from pacsops.delivery.timeline import record
 from pacsops.routes import Selection, Send
 
@@ -109,6 +109,8 @@ def _grow(tx: Transaction, study: StudyIdentity, selection: Selection, route_ver
         source=study.source,
         content_fingerprint=fingerprint(selection.instances),
     )
+    if before["status"] == Status.STUCK and before["last_error_class"] == ErrorClass.VANISHED:
+        return _return(tx, before, selection, route_version)
     if before["instances"] is None:
         return None
     merged = sorted({*before["instances"], *selection.instances})
@@ -125,6 +127,22 @@ def _grow(tx: Transaction, study: StudyIdentity, selection: Selection, route_ver
     )
     if row is not None:
         record(tx, Event.DELIVERY_GREW, row, instances=added)
+    return row
+
+
+def _return(tx: Transaction, before: Row, selection: Selection, route_version: str) -> Row | None:
+    """What was stuck because its images were deleted from Orthanc: they were received again."""
+    instances = sorted({*before["delivered_instances"], *selection.instances})
+    row = tx.one_or_none(
+        sql.RETURN,
+        id=before["id"],
+        instances=instances,
+        content_fingerprint=fingerprint(instances),
+        route_version=route_version,
+        from_states=RETURN.from_states,
+    )
+    if row is not None:
+        record(tx, Event.DELIVERY_REVIVED, row, reason="its images are in Orthanc again")
     return row
 
 

@@ -40,6 +40,8 @@ GROW = Transition(frozenset({Status.SUCCESS}), frozenset({Status.PENDING}))
 SUPERSEDE = Transition(frozenset({Status.PENDING}), frozenset({Status.CANCELLED}))
 RESTORE = Transition(frozenset({Status.CANCELLED}), frozenset({Status.PENDING}))
 """What was superseded is the largest image again."""
+RETURN = Transition(frozenset({Status.STUCK}), frozenset({Status.PENDING}))
+"""Deleted images were received again."""
 REVIVE = Transition(frozenset({Status.STUCK}), frozenset({Status.PENDING}))
 RETRY = Transition(frozenset({Status.FAILED, Status.STUCK}), frozenset({Status.PENDING}))
 FORCED_RETRY = Transition(
@@ -58,6 +60,7 @@ TRANSITIONS: Mapping[str, Transition] = {
     "grow": GROW,
     "supersede": SUPERSEDE,
     "restore": RESTORE,
+    "return": RETURN,
     "revive": REVIVE,
     "retry": RETRY,
     "forced_retry": FORCED_RETRY,

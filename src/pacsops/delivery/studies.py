@@ -19,6 +19,11 @@ from pacsops.delivery.planner import Planned, StudyIdentity, plan
 from pacsops.delivery.timeline import record_study
 from pacsops.routes import Selection, Send
 
+_PUT_OFF = """
+UPDATE routing_study SET look_again_at = now() + make_interval(secs => %(seconds)s)
+ WHERE source = %(source)s AND study_id = %(study_id)s
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -108,8 +113,13 @@ def start_over(database: Database, seen: Cursor, at: Cursor, source: str = "orth
         if moved:
             # The numbering began anew; what changed, the scan finds by comparing LastUpdate.
             tx.run(
-                "UPDATE routing_study SET arrival_seq = 0, evaluated_seq = 0 WHERE source = %(source)s",
+                """
+                UPDATE routing_study
+                   SET arrival_seq = 0, evaluated_seq = CASE WHEN evaluated_seq < arrival_seq THEN -1 ELSE 0 END
+                 WHERE source = %(source)s AND (arrival_seq > %(seq)s OR evaluated_seq > %(seq)s)
+                """,
                 source=source,
+                seq=at.seq,
             )
     return moved > 0
 
@@ -173,7 +183,8 @@ def evaluated(tx: Transaction, evaluation: Evaluation) -> Planned:
                evaluated_seq = greatest(evaluated_seq, %(as_of_seq)s), evaluated_at = now(),
                last_update = %(last_update)s, instance_count = %(instance_count)s,
                sender_aet = coalesce(sender_aet, %(sender_aet)s),
-               matched_routes = %(matched_routes)s, route_version = %(route_version)s, deleted_at = NULL
+               matched_routes = %(matched_routes)s, route_version = %(route_version)s,
+               trouble = NULL, deleted_at = NULL
          WHERE source = %(source)s AND study_id = %(study_id)s
         """,
         as_of_seq=evaluation.as_of_seq,
@@ -200,14 +211,14 @@ def deleted(tx: Transaction, study_id: str, source: str = "orthanc") -> None:
 
 
 def unsettled(database: Database, *, older_than: float, most: int, source: str = "orthanc") -> list[str]:
-    """Studies that wait for an evaluation for more than `older_than` seconds, the longest first."""
+    """Studies that received nothing for `older_than` seconds and wait for an evaluation."""
     with database.transaction() as tx:
         rows = tx.all(
             """
             SELECT study_id FROM routing_study
              WHERE evaluated_seq < arrival_seq AND deleted_at IS NULL AND source = %(source)s
-               AND arrived_at < now() - make_interval(secs => %(older_than)s)
-             ORDER BY arrived_at LIMIT %(most)s
+               AND arrived_at < now() - make_interval(secs => %(older_than)s) AND look_again_at <= now()
+             ORDER BY look_again_at LIMIT %(most)s
             """,
             source=source,
             older_than=older_than,
@@ -228,14 +239,26 @@ def last_updates(database: Database, study_ids: Collection[str], source: str = "
     return {row["study_id"]: row["last_update"] for row in rows}
 
 
-def put_off(database: Database, study_id: str, source: str = "orthanc") -> None:
-    """An unsettled study could not be evaluated: let the others go first."""
+def put_off(database: Database, study_id: str, *, seconds: float, source: str = "orthanc") -> None:
+    """An unsettled study cannot be evaluated yet: let the others go first."""
     with database.transaction() as tx:
-        tx.run(
-            "UPDATE routing_study SET arrived_at = now() WHERE source = %(source)s AND study_id = %(study_id)s",
+        tx.run(_PUT_OFF, source=source, study_id=study_id, seconds=seconds)
+
+
+def unreadable(database: Database, study_id: str, reason: str, *, seconds: float, source: str = "orthanc") -> bool:
+    """A study cannot be evaluated; look again after `seconds`. False: that is known of it already."""
+    with database.transaction() as tx:
+        tx.run(_PUT_OFF, source=source, study_id=study_id, seconds=seconds)
+        changed = tx.run(
+            "UPDATE routing_study SET trouble = %(reason)s WHERE source = %(source)s AND study_id = %(study_id)s"
+            " AND trouble IS DISTINCT FROM %(reason)s",
             source=source,
             study_id=study_id,
+            reason=reason,
         )
+        if changed:
+            record_study(tx, Event.STUDY_UNREADABLE, source, study_id, error=reason)
+    return changed > 0
 
 
 def scan_is_due(database: Database, *, every: float, source: str = "orthanc") -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pacsops.database import Transaction
@@ -26,6 +26,12 @@ def record(tx: Transaction, event: Event, delivery: Mapping[str, Any], **detail:
     )
 
 
+def record_all(tx: Transaction, event: Event, rows: Sequence[Mapping[str, Any]], **detail: Any) -> None:
+    """The same event of many deliveries, in one statement: an order may be about tens of thousands."""
+    if rows:
+        tx.run(sql.RECORD_ALL, event=event.value, ids=[row["id"] for row in rows], detail=_as_json(detail))
+
+
 def record_study(tx: Transaction, event: Event, source: str, study_id: str, **detail: Any) -> None:
     """One event of a study as a whole."""
     _insert(tx, event, source=source, study_id=study_id, detail=detail)
@@ -39,7 +45,9 @@ def record_site(tx: Transaction, event: Event, *, destination: str | None = None
 def _insert(tx: Transaction, event: Event, detail: Mapping[str, Any], **columns: Any) -> None:
     row = {"source": "orthanc", "study_id": None, "delivery_id": None, "route_name": None, "destination": None}
     row |= {"attempt": None, **columns}
+    tx.run(sql.RECORD_EVENT, event=event.value, detail=_as_json(detail), **row)
+
+
+def _as_json(detail: Mapping[str, Any]) -> str:
     said = {key: value for key, value in detail.items() if value is not None}
-    tx.run(
-        sql.RECORD_EVENT, event=event.value, detail=json.dumps(said, default=lambda value: value.isoformat()), **row
-    )
+    return json.dumps(said, default=lambda value: value.isoformat())

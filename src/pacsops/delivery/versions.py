@@ -32,13 +32,6 @@ def note_routes(
     with database.transaction() as tx:
         newest = tx.one_or_none(f"SELECT {_COLUMNS} FROM routes_version ORDER BY id DESC LIMIT 1")  # noqa: S608
         if newest is not None and (newest["hash"], newest["accepted"]) == (hash_, accepted):
-            if newest["problems"] == json.loads(said):
-                return False
-            # The same file, but a destination it names came or went.
-            tx.run(
-                "UPDATE routes_version SET problems = %(problems)s WHERE id = (SELECT max(id) FROM routes_version)",
-                problems=said,
-            )
             return False
         tx.run(
             "INSERT INTO routes_version (hash, text, accepted, problems)"
@@ -52,6 +45,20 @@ def note_routes(
         event = Event.CONFIG_RELOADED if accepted else Event.CONFIG_REJECTED
         record_site(tx, event, route_version=hash_, problems=len(problems))
     return True
+
+
+def note_problems(database: Database, *, hash_: str, problems: Sequence[Mapping[str, Any]]) -> None:
+    """What to mind of the routes.yml in force, when a destination it names came or went."""
+    with database.transaction() as tx:
+        tx.run(
+            """
+            UPDATE routes_version SET problems = %(problems)s
+             WHERE id = (SELECT max(id) FROM routes_version WHERE accepted)
+               AND hash = %(hash)s AND problems <> %(problems)s::jsonb
+            """,
+            hash=hash_,
+            problems=json.dumps(list(problems)),
+        )
 
 
 def beat(database: Database, instance: str, detail: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ FailureKind = Literal[
     "unknown-destination",
     "vanished",
     "orthanc",
+    "orthanc-away",
 ]
 
 INTERNAL_ERROR = -1
@@ -84,6 +85,7 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 
 _SENTENCES: tuple[tuple[re.Pattern[str], FailureKind, str], ...] = (
+    (_words(r"database is currently not available"), "orthanc-away", "Orthanc's database is not available"),
     (_words(r"connection refused"), "refused", "connection refused: nothing listens on the destination's port"),
     (_words(r"unknown host:? ?(\S*)"), "unreachable", "host name {0} is unknown"),
     (_words(r"no route to host|host is (?:down|unreachable)"), "unreachable", "no route to the host"),

@@ -14,6 +14,8 @@ from pacsops.errors import NotFoundInOrthanc
 from pacsops.orthanc.client import Orthanc
 from pacsops.orthanc.failures import JobFailure, classify
 
+_ALL_JOBS_SECONDS = 120.0  # each job lists its images
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -79,7 +81,7 @@ def job(orthanc: Orthanc, job_id: str) -> Job | None:
 
 def store_jobs(orthanc: Orthanc) -> list[Job]:
     """Every send Orthanc remembers, oldest first."""
-    jobs = orthanc.get("/jobs", params={"expand": ""})
+    jobs = orthanc.get("/jobs", params={"expand": ""}, timeout=_ALL_JOBS_SECONDS)
     sends = (Job.of(entry) for entry in jobs if entry.get("Type") == "DicomModalityStore")
     return sorted(sends, key=lambda job: (job.created_at, job.id))
 

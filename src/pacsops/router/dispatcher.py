@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pacsops.delivery import claims, outcomes
 from pacsops.delivery.claims import Claim
 from pacsops.delivery.model import ErrorClass
 from pacsops.delivery.retry import Failure, Wait
-from pacsops.errors import OrthancRefused, OrthancUnreachable
+from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable
 from pacsops.observe.logs import EventLog
-from pacsops.orthanc import Job, JobFailure, failure_of, store_jobs, submit_store
+from pacsops.orthanc import Job, JobFailure, failure_of, last_change, store_jobs, submit_store
 from pacsops.orthanc.jobs import job
 from pacsops.router.site import Site
 
@@ -28,6 +28,10 @@ RESCUE_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 _BUSY_SECONDS = 0.05
 _AFTER_INTERRUPTION_SECONDS = 1.0
+_WHOLE_STUDY_SECONDS = 30.0  # half a lease
+_MOST_INTERRUPTIONS = 2
+_NOT_ABOUT_THE_DELIVERY = frozenset({401, 403, 429, 502, 503, 504})
+"""HTTP: we are not let in, or it cannot work now. No job was made."""
 _DELETED = Failure(ErrorClass.VANISHED, "it was deleted from Orthanc before it was sent")
 
 
@@ -64,9 +68,9 @@ class Dispatcher:
     def step(self) -> float:
         """Everything there is to do now; the seconds to wait before looking again."""
         self._keep_leases()
-        self._rescue()
-        self._track()
-        self._claim_and_submit()
+        trouble = [error for duty in (self._track, self._rescue, self._claim_and_submit) if (error := _tried(duty))]
+        if trouble:
+            raise trouble[0]
         return _BUSY_SECONDS if self._in_flight else IDLE_SECONDS
 
     def _keep_leases(self) -> None:
@@ -132,8 +136,8 @@ class Dispatcher:
 
     def _claim_and_submit(self) -> None:
         if self._orthanc_was_away:
-            # Claims made while it is away would only be given back.
-            self._site.orthanc.system()
+            # Claims made while it is away would only be given back. Unlike /system, this asks its database too.
+            last_change(self._site.orthanc)
             self._orthanc_was_away = False
         while (room := MOST_IN_FLIGHT - len(self._in_flight)) > 0:
             claimed = claims.claim(self._site.database, self._site.worker, most=room)
@@ -142,12 +146,16 @@ class Dispatcher:
             for number, claim in enumerate(claimed):
                 try:
                     self._submit(claim)
-                except OrthancUnreachable:
+                except (OrthancUnreachable, OrthancRefused):
                     self._orthanc_was_away = True
                     # It may have taken the job before it went: to be found out when it is back.
                     self._orphans[claim.token] = claim
                     for waiting in claimed[number + 1 :]:
                         self._interrupted(waiting, "Orthanc does not answer")
+                    raise
+                except DatabaseUnreachable:
+                    # What was submitted meanwhile, and what was not, is found out when it is back.
+                    self._orphans.update({waiting.token: waiting for waiting in claimed[number:]})
                     raise
 
     def _submit(self, claim: Claim) -> None:
@@ -155,6 +163,8 @@ class Dispatcher:
         try:
             job_id = submit_store(self._site.orthanc, claim.destination, claim.instances)
         except OrthancRefused as error:
+            if error.status in _NOT_ABOUT_THE_DELIVERY:
+                raise
             self._failed(claim, failure_of(error))
             return
         self._submitted(claim, job_id, since, rescued=False)
@@ -170,7 +180,7 @@ class Dispatcher:
                 continue
             found = job(self._site.orthanc, flight.job_id)
             if found is None:
-                self._interrupted(flight.claim, "Orthanc restarted while it was sending")
+                self._job_lost(flight.claim)
             elif found.state == "Success":
                 self._arrived(flight)
             elif found.state == "Failure" and found.failure is not None:
@@ -180,6 +190,15 @@ class Dispatcher:
                 flight.look_at = time.monotonic() + min(max(age / 10, _BUSY_SECONDS), IDLE_SECONDS)
                 continue
             del self._in_flight[token]
+
+    def _job_lost(self, claim: Claim) -> None:
+        """Orthanc does not know the job any more. Once or twice that is a restart; a study that it never survives
+        sending must not be sent for ever."""
+        if claim.interruptions < _MOST_INTERRUPTIONS:
+            self._interrupted(claim, "Orthanc restarted while it was sending")
+        else:
+            times = claim.interruptions + 1
+            self._failed(claim, JobFailure("orthanc", f"Orthanc restarted {times} times while it was sending this"))
 
     def _arrived(self, flight: _InFlight) -> None:
         duration = None if flight.rescued else round((time.monotonic() - flight.since) * 1000)
@@ -197,8 +216,11 @@ class Dispatcher:
             if outcomes.not_configured(self._site.database, claim, failure):
                 _LOG.error("send_failed", **_about(claim), error=failure.reason, error_class=why.kind)
             return
+        if failure.error_class is ErrorClass.ORTHANC_AWAY:
+            self._interrupted(claim, failure.reason)
+            return
         if failure.error_class is ErrorClass.VANISHED:
-            held = {found["ID"] for found in self._site.orthanc.bulk_content(claim.instances, "Instance")}
+            held = self._still_held(claim)
             vanished = set(claim.instances) - held
             if held and vanished:
                 self._go_on_without(claim, vanished)
@@ -215,10 +237,27 @@ class Dispatcher:
         else:
             _LOG.error("study_stuck", **said, error=failure.reason)
 
+    def _still_held(self, claim: Claim) -> frozenset[str]:
+        """The instances of a claim that Orthanc has; all of them when it cannot say."""
+        try:
+            found = self._site.orthanc.bulk_content(claim.instances, "Instance", timeout=_WHOLE_STUDY_SECONDS)
+        except (OrthancUnreachable, OrthancRefused):
+            return frozenset(claim.instances)
+        return frozenset(instance["ID"] for instance in found)
+
     def _go_on_without(self, claim: Claim, vanished: Collection[str]) -> None:
         """Some of the instances were deleted from Orthanc: the others are sent."""
         outcomes.drop_vanished(self._site.database, claim, vanished)
         self._interrupted(claim, f"{len(vanished)} of {len(claim.instances)} instances were deleted from Orthanc")
+
+
+def _tried(duty: Callable[[], None]) -> OrthancUnreachable | OrthancRefused | None:
+    """What kept Orthanc from one duty: the others are done all the same."""
+    try:
+        duty()
+    except (OrthancUnreachable, OrthancRefused) as error:
+        return error
+    return None
 
 
 def _about(claim: Claim) -> dict[str, object]:

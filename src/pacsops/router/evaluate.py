@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from pacsops.delivery import studies
 from pacsops.delivery.planner import StudyIdentity
 from pacsops.delivery.studies import Evaluation
+from pacsops.errors import PacsopsError
+from pacsops.observe.logs import EventLog
 from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, complete, study_facts
 from pacsops.router.site import Site
 from pacsops.routes import RouteTable
+
+_LOG = EventLog("routing")
+_LOOK_AGAIN_SECONDS = 60.0
 
 
 def evaluate(site: Site, table: RouteTable, study_id: str, as_of_seq: int) -> Evaluation:
@@ -55,3 +61,11 @@ def identity(header: StudyHeader) -> StudyIdentity:
 def touched_since(header: StudyHeader, since: datetime | None) -> bool:
     """Whether an instance of the study arrived at or after `since`. Orthanc's LastUpdate is UTC, to the second."""
     return since is None or header.last_update >= since.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def note_unreadable(site: Site, study_id: str, error: Exception) -> None:
+    """A study could not be evaluated: said once for each reason, and looked at again in a while."""
+    # A defect is told by its type alone: its message may hold what it worked on.
+    reason = str(error) if isinstance(error, PacsopsError) else f"{type(error).__name__} while it was evaluated"
+    if studies.unreadable(site.database, study_id, reason, seconds=_LOOK_AGAIN_SECONDS):
+        _LOG.error("study_unreadable", study_id=study_id, error=reason)

@@ -15,11 +15,11 @@ from typing import Any
 from pacsops.delivery import studies
 from pacsops.delivery.planner import Planned
 from pacsops.delivery.studies import Cursor, Evaluation
-from pacsops.errors import NotFoundInOrthanc, OrthancRefused
+from pacsops.errors import DatabaseUnreachable, NotFoundInOrthanc
 from pacsops.observe.logs import EventLog
 from pacsops.orthanc import Change, StudyHeader, last_change
 from pacsops.orthanc.changes import changes
-from pacsops.router.evaluate import evaluate, identity, touched_since
+from pacsops.router.evaluate import evaluate, identity, note_unreadable, touched_since
 from pacsops.router.site import Site
 
 _LOG = EventLog("routing")
@@ -28,6 +28,7 @@ PAGE = 1000
 OVERLAP = 100
 LOOK_BACK_SECONDS = 24 * 3600.0
 """A router's first start routes what was last touched within this time before it, and nothing older."""
+_TELL_OF_STUDIES = frozenset({"NewInstance", "NewSeries", "NewStudy", "StableStudy"})
 SETTLING_SECONDS = 5.0
 """A study that is unsettled for longer is asked about by name."""
 
@@ -60,7 +61,7 @@ class Feed:
         fresh = [change for change in page.rows if change.seq not in self._seen]
         if fresh:
             newest = max(fresh, key=lambda change: change.seq)
-            self._take(fresh, Cursor(newest.seq, _as_row(newest)))
+            self._take(fresh, at, Cursor(max(at.seq, newest.seq), _as_row(newest)))
             self._remember(fresh)
         self.seq = max([at.seq, *(change.seq for change in page.rows)])
         return POLL_SECONDS if page.done else 0.0
@@ -77,37 +78,11 @@ class Feed:
         for study_id in waiting:
             if study_id not in headers:
                 self._gone(study_id)
-                continue
-            evaluation = self._evaluate(study_id, seqs[study_id]) if headers[study_id].is_stable else None
-            if evaluation is None:
-                studies.put_off(site.database, study_id)
-            else:
-                self.plan(evaluation)
+            elif not headers[study_id].is_stable:
+                studies.put_off(site.database, study_id, seconds=SETTLING_SECONDS)
+            elif (evaluation := self._evaluate(study_id, seqs[study_id])) is not None:
+                self._plan([evaluation])
         return 0.0 if len(waiting) == 50 else 2.0
-
-    def plan(self, evaluation: Evaluation) -> Planned:
-        """Write one evaluation down and wake the dispatcher."""
-        return self._plan([evaluation])[0]
-
-    def _plan(
-        self,
-        evaluations: Sequence[Evaluation],
-        arrived: Iterable[StudyHeader] = (),
-        advance_to: Cursor | None = None,
-    ) -> list[Planned]:
-        received: list[str] = []
-        with self._site.database.transaction() as tx:
-            if advance_to is not None:
-                received = [
-                    header.study_id for header in arrived if studies.arrived(tx, identity(header), advance_to.seq)
-                ]
-            planned = [studies.evaluated(tx, evaluation) for evaluation in evaluations]
-            if advance_to is not None:
-                studies.advance(tx, advance_to)
-        for study_id in received:
-            _LOG.info("study_received", study_id=study_id)
-        self._tell(list(zip(evaluations, planned, strict=True)))
-        return planned
 
     def _end(self) -> Cursor:
         last = last_change(self._site.orthanc)
@@ -136,17 +111,43 @@ class Feed:
         capabilities = self._site.orthanc.system().get("Capabilities", {})
         return bool(capabilities.get("HasExtendedChanges"))
 
-    def _take(self, fresh: Sequence[Change], to: Cursor) -> None:
-        site = self._site
-        arriving = {change.resource_id for change in fresh if change.type in ("NewInstance", "NewSeries", "NewStudy")}
+    def _take(self, fresh: Sequence[Change], at: Cursor, to: Cursor) -> None:
+        """Plan from rows not taken before, and move the cursor from `at` to `to` with it."""
+        database = self._site.database
+        headers = self._studies_of(change for change in fresh if change.seq > at.seq)
+        again = self._studies_of(change for change in fresh if change.seq <= at.seq)
+        if again:
+            # Rows from before the cursor, read after a restart or late to appear: what of them is known already, or
+            # older than the router, is none of our business.
+            since = studies.routes_from(database)
+            known = studies.last_updates(database, [header.study_id for header in again])
+            headers += [
+                header
+                for header in again
+                if touched_since(header, since) and known.get(header.study_id) != header.last_update
+            ]
         stable = {change.resource_id for change in fresh if change.type == "StableStudy"}
-        known = site.orthanc.studies_of(sorted(arriving | stable)) if arriving or stable else []
-        since = studies.routes_from(site.database)
-        headers = [header for header in known if touched_since(header, since)]
         # A study that grows again meanwhile becomes stable again, or is settled by name.
-        ready = [header.study_id for header in headers if header.study_id in stable and header.is_stable]
-        evaluations = [made for study_id in ready if (made := self._evaluate(study_id, to.seq)) is not None]
-        self._plan(evaluations, arrived=headers, advance_to=to)
+        ready = {header.study_id for header in headers if header.study_id in stable and header.is_stable}
+        with database.transaction() as tx:
+            # Known before it is looked into, so that what cannot be read is not lost.
+            received = [header.study_id for header in headers if studies.arrived(tx, identity(header), to.seq)]
+        for study_id in received:
+            _LOG.info("study_received", study_id=study_id)
+        evaluations = [made for study_id in sorted(ready) if (made := self._evaluate(study_id, to.seq)) is not None]
+        self._plan(evaluations, advance_to=to)
+
+    def _studies_of(self, rows: Iterable[Change]) -> list[StudyHeader]:
+        touched = {change.resource_id for change in rows if change.type in _TELL_OF_STUDIES}
+        return self._site.orthanc.studies_of(sorted(touched)) if touched else []
+
+    def _plan(self, evaluations: Sequence[Evaluation], advance_to: Cursor | None = None) -> None:
+        """Write evaluations down, with the cursor when they come from the log; then wake the dispatcher."""
+        with self._site.database.transaction() as tx:
+            planned = [studies.evaluated(tx, evaluation) for evaluation in evaluations]
+            if advance_to is not None:
+                studies.advance(tx, advance_to)
+        self._tell(list(zip(evaluations, planned, strict=True)))
 
     def _evaluate(self, study_id: str, seq: int) -> Evaluation | None:
         """None: it is gone, or cannot be read or judged now and stays unsettled."""
@@ -157,9 +158,12 @@ class Feed:
             return evaluate(self._site, table, study_id, seq)
         except NotFoundInOrthanc:
             self._gone(study_id)
-        except OrthancRefused as error:
-            # One unreadable study must not hold up the log.
-            _LOG.error("study_unreadable", study_id=study_id, error=str(error))
+        except DatabaseUnreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever one study holds must not hold up the others)
+            # Unless it is Orthanc itself that does not answer: that is everybody's trouble.
+            self._site.orthanc.system()
+            note_unreadable(self._site, study_id, error)
         return None
 
     def _gone(self, study_id: str) -> None:

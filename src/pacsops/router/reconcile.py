@@ -14,10 +14,10 @@ from datetime import datetime
 from pacsops.database import Database
 from pacsops.delivery import studies
 from pacsops.delivery.versions import routes_in_force
-from pacsops.errors import NotFoundInOrthanc, NothingToDo, OrthancRefused
+from pacsops.errors import DatabaseUnreachable, NotFoundInOrthanc, NothingToDo
 from pacsops.observe.logs import EventLog
 from pacsops.orthanc import Orthanc, StudyHeader
-from pacsops.router.evaluate import evaluate, touched_since
+from pacsops.router.evaluate import evaluate, note_unreadable, touched_since
 from pacsops.router.site import Site
 from pacsops.routes import RouteTable, load_routes
 
@@ -69,13 +69,18 @@ def scan(
     scanned, planned, found, unreadable = 0, 0, [], []
     while True:
         page = site.orthanc.studies_page(since=scanned, limit=_PAGE)
+        if not page:  # a short page is not the last: Orthanc leaves out what is deleted while it lists
+            break
         for header in _changed(site.database, page, since):
             try:
                 promised = _evaluate_and_plan(site, table, header.study_id)
             except NotFoundInOrthanc:
                 continue
-            except OrthancRefused as error:
-                _LOG.error("study_unreadable", study_id=header.study_id, error=str(error))
+            except DatabaseUnreachable:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever one study holds must not hold up the others)
+                site.orthanc.system()  # unless it is Orthanc itself that does not answer
+                note_unreadable(site, header.study_id, error)
                 unreadable.append(header.study_id)
                 continue
             if promised:
@@ -84,8 +89,6 @@ def scan(
         scanned += len(page)
         if on_progress:
             on_progress(scanned, held)
-        if len(page) < _PAGE:
-            break
         time.sleep(_BETWEEN_PAGES_SECONDS)  # receiving goes first
     if planned:
         site.dispatch_wake.ring()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pacsops.delivery.versions import note_routes, routes_in_force
+from pacsops.delivery.versions import note_problems, note_routes, routes_in_force
 from pacsops.errors import OrthancRefused, OrthancUnreachable
 from pacsops.observe.logs import EventLog
 from pacsops.router.site import Site
@@ -38,7 +38,9 @@ class RoutesWatch:
             self._load()
             self._read = look
         elif self._site.table is not None and time.monotonic() >= self._warned_at:
-            self._note_warnings(self._site.table)
+            warnings = self._warnings(self._site.table)
+            if warnings is not None:
+                note_problems(self._site.database, hash_=self._site.table.hash, problems=warnings)
         self._glimpsed = look
         return LOOK_SECONDS
 
@@ -56,7 +58,13 @@ class RoutesWatch:
         except RoutesInvalid as invalid:
             self._reject(invalid)
             return
-        self._note_warnings(table)
+        note_routes(
+            self._site.database,
+            hash_=table.hash,
+            text=table.text,
+            accepted=True,
+            problems=self._warnings(table) or (),
+        )
         self._site.table = table
         self._site.feed_wake.ring()
         _LOG.info("config_reloaded", route_version=table.hash, routes=len(table.routes))
@@ -84,12 +92,10 @@ class RoutesWatch:
                 self._site.table = load_routes(in_force.text)
                 _LOG.warning("config_kept", route_version=in_force.hash, routes=len(self._site.table.routes))
 
-    def _note_warnings(self, table: RouteTable) -> None:
-        """Accept, with what to mind: a destination that is not configured makes its deliveries wait, no more."""
-        problems: list[dict[str, Any]] = []
-        try:
-            problems = [found.as_dict() for found in unknown_destinations(table, self._site.modalities().keys())]
-        except (OrthancUnreachable, OrthancRefused):
-            _LOG.debug("destinations_unknown")
-        note_routes(self._site.database, hash_=table.hash, text=table.text, accepted=True, problems=problems)
+    def _warnings(self, table: RouteTable) -> list[dict[str, Any]] | None:
+        """What to mind: a destination not configured makes its deliveries wait, no more. None: not known now."""
         self._warned_at = time.monotonic() + _WARNINGS_SECONDS
+        try:
+            return [found.as_dict() for found in unknown_destinations(table, self._site.modalities().keys())]
+        except (OrthancUnreachable, OrthancRefused):
+            return None

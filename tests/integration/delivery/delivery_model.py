@@ -35,6 +35,7 @@ class ModelDelivery:
     expired: bool = False
     error_class: ErrorClass | None = None
     first_failed: int | None = None
+    attempt_started: int = 0
 
     def settle(self, status: Status, due: int | None = None) -> None:
         """Leave the hands of whoever held it."""
@@ -66,6 +67,10 @@ class Model:
         return [delivery for delivery in self.deliveries.values() if delivery.claim is not None]
 
     def grow(self, delivery: ModelDelivery, instances: Collection[str]) -> bool:
+        if (delivery.status, delivery.error_class) == (Status.STUCK, ErrorClass.VANISHED):
+            delivery.wanted = delivery.delivered | set(instances)
+            self._start_over(delivery)
+            return True
         if delivery.status in (Status.SKIPPED, Status.CANCELLED) or set(instances) <= delivery.wanted:
             return False
         delivery.wanted |= set(instances)
@@ -93,6 +98,7 @@ class Model:
         delivery.attempting = delivery.wanted - delivery.delivered
         delivery.attempts += 1
         delivery.claim, delivery.worker = claim, worker
+        delivery.attempt_started = self.now
         self.destinations[delivery.destination].last_claimed = self.now
 
     def finish(self, delivery: ModelDelivery) -> None:
@@ -137,9 +143,9 @@ class Model:
 
     def answered(self, destination: str) -> bool:
         there = self.destinations[destination]
-        there.failures = 0
         if there.breaker != "open":
             return False
+        there.failures = 0
         there.breaker, there.drained = "draining", 0
         self._revive(destination, there.last_success)
         return True
@@ -161,7 +167,6 @@ class Model:
             if (
                 (delivery.destination, delivery.status) == (destination, Status.STUCK)
                 and delivery.error_class in OUTAGE
-                and delivery.first_failed is not None
-                and (last_success is None or last_success < delivery.first_failed)
+                and (last_success is None or last_success < delivery.attempt_started)
             ):
                 self._start_over(delivery)

@@ -125,6 +125,7 @@ def test_an_answered_probe_drains_and_revives_only_what_the_outage_stuck(databas
     attempt(database, unlucky, REFUSED)
     succeed(database)
     attempt(database, unlucky, REFUSED)
+    succeed(database)
     elsewhere = promise(database, "ELSEWHERE", retry=ONCE)
     outcomes.fail(database, take(database), REFUSED)
     down = promise(database, study="down", retry=ONCE)
@@ -166,14 +167,29 @@ def test_a_probe_of_a_healthy_destination_only_notes_the_time(database: Database
     assert health(database)["breaker"] == "closed"
 
 
-def test_an_answered_probe_starts_the_count_of_failures_anew(database: Database) -> None:
+def test_an_answered_probe_is_no_delivery_and_does_not_make_failures_forgotten(database: Database) -> None:
     fail_over_and_over(database, "PACS", 4)
 
     probe(database)
     promise(database)
     outcomes.fail(database, take(database), REFUSED)
 
-    assert (health(database)["breaker"], health(database)["consecutive_failures"]) == ("closed", 1)
+    assert health(database)["breaker"] == "open"
+
+
+def test_a_last_attempt_that_began_in_the_outage_is_revived_though_another_got_through_before(
+    database: Database,
+) -> None:
+    late = promise(database, study="late", retry=type(ONCE)(max_attempts=2, initial_delay=3600.0))
+    attempt(database, late, REFUSED)
+    succeed(database)
+    attempt(database, late, REFUSED)
+    fail_over_and_over(database, "PACS", 4)
+    assert state(database, late) is Status.STUCK
+
+    assert probe(database)
+
+    assert state(database, late) is Status.PENDING
 
 
 def test_a_relapse_starts_the_count_of_deliveries_anew(database: Database) -> None:

@@ -269,7 +269,9 @@ def test_an_accession_number_of_several_studies_names_them_all(database: Databas
     know(database, "study-a", accession_number="ACC-1", study_description="CHEST")
     know(database, "study-b", accession_number="ACC-1")
 
-    with pytest.raises(AmbiguousStudy, match=r"2 studies [^\n]*\n  study-b .*no description\n  study-a .*CHEST") as told:
+    with pytest.raises(
+        AmbiguousStudy, match=r"2 studies [^\n]*\n  study-b .*no description\n  study-a .*CHEST"
+    ) as told:
         desk.find_study(database, "ACC-1")
     assert "study-b" in (told.value.hint or "")
 

@@ -63,6 +63,26 @@ def test_an_invalid_file_changes_nothing_and_is_told(site: RoutedSite, text: str
         study.in_(site.orthanc)
         site.wait_for(Status.SUCCESS)
         assert peer.uids == study.uids
+        assert rejected(), "it is told for as long as the file is so"
+
+
+def test_a_changed_file_is_for_new_studies_also_after_a_restart(site: RoutedSite) -> None:
+    with Peer("OLD") as old, Peer("NEW") as new:
+        names = site.destination(old), site.destination(new)
+        site.routes(a_route("first", names[0]))
+        site.start()
+        before = a_study().with_series("CT")
+        before.in_(site.orthanc)
+        site.wait_for(Status.SUCCESS)
+        site.stop()
+        site.routes(a_route("second", names[1]))
+
+        site.start()
+        after = a_study().with_series("CT")
+        after.in_(site.orthanc)
+
+        site.wait_for(Status.SUCCESS, 2)
+        assert (old.uids, new.uids) == (before.uids, after.uids)
 
 
 def test_a_router_started_with_an_invalid_file_goes_on_with_the_last_good_one(site: RoutedSite) -> None:

@@ -22,6 +22,7 @@ STATEMENT_OF = {
     "grow": sql.GROW,
     "supersede": sql.SUPERSEDE,
     "restore": sql.RESTORE,
+    "return": sql.RETURN,
     "revive": sql.REVIVE,
     "retry": sql.RESUME,
     "forced_retry": sql.RESUME,

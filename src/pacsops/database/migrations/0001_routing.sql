@@ -20,13 +20,15 @@ CREATE TABLE routing_study (
     last_update        varchar(32),                               -- Orthanc's LastUpdate when evaluated
     route_version      varchar(64),                               -- hash of the routes.yml that decided
     matched_routes     text[]       NOT NULL DEFAULT '{}',
+    look_again_at      timestamptz  NOT NULL DEFAULT now(),       -- unsettled: not before
+    trouble            text,                                      -- why it cannot be evaluated
     deleted_at         timestamptz,                               -- Orthanc no longer holds it
     PRIMARY KEY (source, study_id)
 );
 CREATE INDEX idx_routing_study_uid ON routing_study (study_uid);
 CREATE INDEX idx_routing_study_accession ON routing_study (accession_number);
 CREATE INDEX idx_routing_study_seen ON routing_study (first_seen_at);
-CREATE INDEX idx_routing_study_unsettled ON routing_study (arrived_at)
+CREATE INDEX idx_routing_study_unsettled ON routing_study (look_again_at)
     WHERE evaluated_seq < arrival_seq AND deleted_at IS NULL;
 
 CREATE TABLE routing_state (
@@ -66,6 +68,8 @@ CREATE TABLE routing_state (
     backoff              varchar(16)  NOT NULL DEFAULT 'exponential',
     initial_delay        real         NOT NULL DEFAULT 60,        -- seconds
     next_retry_at        timestamptz  DEFAULT now(),              -- pending, failed: not before; else NULL
+    attempt_started_at   timestamptz,                             -- when it was last claimed
+    interruptions        integer      NOT NULL DEFAULT 0,         -- jobs lost since the last success or order
 
     last_error           text,
     last_error_class     varchar(32),

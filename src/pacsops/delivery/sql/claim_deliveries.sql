@@ -25,9 +25,10 @@ UPDATE routing_state s
        job_id = NULL,
        job_status = NULL,
        next_retry_at = NULL,
+       attempt_started_at = now(),
        updated_at = now()
   FROM chosen
  WHERE s.id = chosen.id
 RETURNING s.id, s.claim_token, s.status, s.source, s.level, s.resource_id, s.route_name, s.destination, s.study_id,
           s.attempt_instances, s.attempt_count, s.max_attempts, s.backoff, s.initial_delay, s.job_id, s.first_failed_at,
-          s.priority
+          s.priority, s.interruptions

@@ -13,6 +13,7 @@ UPDATE routing_state s
        completed_at = CASE WHEN cardinality(held.delivered) = cardinality(s.instances) THEN now() END,
        attempt_count = CASE WHEN cardinality(held.delivered) = cardinality(s.instances) THEN attempt_count ELSE 0 END,
        first_failed_at = NULL,
+       interruptions = 0,
        last_error = NULL, last_error_class = NULL, last_error_at = NULL,
        job_status = 'success',
        claim_token = NULL, claimed_by = NULL, lease_until = NULL,

@@ -9,7 +9,8 @@ UPDATE destination_health h
                           WHEN h.breaker = 'open' THEN NULL ELSE h.open_reason END,
        last_error = coalesce(%(reason)s, h.last_error),
        breaker = CASE WHEN h.breaker = 'open' AND %(milliseconds)s IS NOT NULL THEN 'draining' ELSE h.breaker END,
-       consecutive_failures = CASE WHEN %(milliseconds)s IS NOT NULL THEN 0 ELSE h.consecutive_failures END,
+       consecutive_failures = CASE WHEN h.breaker = 'open' AND %(milliseconds)s IS NOT NULL THEN 0
+                                   ELSE h.consecutive_failures END,
        drained = CASE WHEN h.breaker = 'open' THEN 0 ELSE h.drained END,
        opened_at = CASE WHEN h.breaker = 'open' AND %(milliseconds)s IS NOT NULL THEN NULL ELSE h.opened_at END,
        next_probe_at = CASE WHEN %(milliseconds)s IS NOT NULL THEN NULL ELSE h.next_probe_at END

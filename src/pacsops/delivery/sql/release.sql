@@ -3,6 +3,7 @@ UPDATE routing_state
    SET status = 'pending',
        next_retry_at = now() + make_interval(secs => %(wait)s),
        attempt_count = attempt_count - 1,
+       interruptions = interruptions + CASE WHEN job_id IS NULL THEN 0 ELSE 1 END,
        last_error = %(reason)s,
        last_error_class = %(error_class)s,
        last_error_at = now(),

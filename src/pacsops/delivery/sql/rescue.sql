@@ -12,4 +12,5 @@ UPDATE routing_state s
            FOR UPDATE SKIP LOCKED) abandoned
  WHERE s.id = abandoned.id
 RETURNING s.id, s.claim_token, s.status, s.source, s.level, s.resource_id, s.route_name, s.destination, s.study_id,
-          s.attempt_instances, s.attempt_count, s.max_attempts, s.backoff, s.initial_delay, s.job_id, s.first_failed_at
+          s.attempt_instances, s.attempt_count, s.max_attempts, s.backoff, s.initial_delay, s.job_id, s.first_failed_at,
+          s.interruptions

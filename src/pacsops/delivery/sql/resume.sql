@@ -4,6 +4,7 @@ UPDATE routing_state
        next_retry_at = now(),
        attempt_count = 0,
        first_failed_at = NULL,
+       interruptions = 0,
        completed_at = NULL,
        open_since = CASE WHEN status IN ('success', 'skipped', 'cancelled') THEN now() ELSE open_since END,
        delivered_instances = CASE WHEN %(anew)s AND status = 'success' THEN '{}' ELSE delivered_instances END,
