@@ -35,6 +35,22 @@ class Received:
     dataset: Dataset
 
 
+class Held:
+    """A `status` that is given when the test says so: the transfer is under way meanwhile."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self._given = threading.Event()
+
+    def __call__(self, event: evt.Event) -> int:
+        self.begun.set()
+        self._given.wait(10)
+        return 0x0000
+
+    def give(self) -> None:
+        self._given.set()
+
+
 class Peer:
     """A storage and verification SCP on a free port of 127.0.0.1.
 

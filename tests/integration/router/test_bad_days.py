@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.network import eventually
 from tests.support.orthanc import OrthancServer
-from tests.support.peers import Peer
+from tests.support.peers import Held, Peer
 from tests.support.postgres import PostgresServer
 from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study
@@ -181,44 +181,32 @@ def test_a_study_from_before_the_first_start_is_found_by_the_scan_and_an_old_arc
 def test_postgresql_restarted_during_a_delivery_loses_and_repeats_nothing(
     site: RoutedSite, postgres: PostgresServer, mode: str
 ) -> None:
-    in_transfer, go_on = threading.Event(), threading.Event()
-
-    def slowly(_: object) -> int:
-        in_transfer.set()
-        go_on.wait(10)
-        return 0x0000
-
-    with Peer("PACS", status=slowly) as peer:
+    answer = Held()
+    with Peer("PACS", status=answer) as peer:
         site.routes(a_route("all", site.destination(peer)))
         site.start()
         study = a_study().with_series("CT")
         study.in_(site.orthanc)
-        assert in_transfer.wait(15)
+        assert answer.begun.wait(15)
 
         postgres.restart(mode)  # type: ignore[arg-type]
-        go_on.set()
+        answer.give()
 
         site.wait_for(Status.SUCCESS)
         assert peer.uids == study.uids
 
 
 def test_orthanc_killed_during_a_delivery_sends_it_again(site: RoutedSite) -> None:
-    in_transfer, go_on = threading.Event(), threading.Event()
-
-    def slowly(_: object) -> int:
-        in_transfer.set()
-        go_on.wait(10)
-        return 0x0000
-
-    with Peer("PACS", status=slowly) as peer:
+    answer = Held()
+    with Peer("PACS", status=answer) as peer:
         site.routes(a_route("all", site.destination(peer), retry={"max_attempts": 1}))
         site.start()
         study = a_study().with_series("CT")
         study_id = study.in_(site.orthanc)
-        assert in_transfer.wait(15)
+        assert answer.begun.wait(15)
 
         site.orthanc.kill()
-        go_on.set()
+        answer.give()
         site.orthanc.start()
 
         (delivery,) = site.wait_for(Status.SUCCESS)
@@ -278,24 +266,18 @@ def test_when_some_instances_are_deleted_the_others_still_arrive(site: RoutedSit
 
 
 def test_instances_that_arrive_during_a_send_follow_it(site: RoutedSite) -> None:
-    in_transfer, go_on = threading.Event(), threading.Event()
-
-    def slowly(_: object) -> int:
-        in_transfer.set()
-        go_on.wait(10)
-        return 0x0000
-
-    with Peer("PACS", status=slowly) as peer:
+    answer = Held()
+    with Peer("PACS", status=answer) as peer:
         site.routes(a_route("all", site.destination(peer)))
         site.start()
         study = a_study().with_series("CT")
         study_id = study.in_(site.orthanc)
-        assert in_transfer.wait(15)
+        assert answer.begun.wait(15)
         study.with_series("CT", instances=2).in_(site.orthanc)
         eventually(lambda: site.deliveries()[0].instance_count == 3, what="the late instances being planned")
         assert site.deliveries()[0].status == Status.SENT
 
-        go_on.set()
+        answer.give()
 
         site.wait_for(Status.SUCCESS)
         assert sorted(peer.uids) == sorted(study.uids)
