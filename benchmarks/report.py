@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def machine(*programs: str) -> str:
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if "model name" in line), "CPU")
     kilobytes = next(int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
     shape = f"{len(os.sched_getaffinity(0))} cores ({cpu}), {round(kilobytes / 2**20)} GiB of memory"
-    return f"Measured on {shape}, Linux {platform.release()}: {', '.join(programs)}."
+    return f"Measured on {shape}: {', '.join(programs)}."
 
 
 def _lines(path: str) -> list[str]:

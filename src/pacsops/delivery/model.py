@@ -61,7 +61,7 @@ PERMANENT = frozenset({ErrorClass.NO_PRESENTATION_CONTEXT, ErrorClass.PEER_STATU
 
 
 class Event(StrEnum):
-    """What a line of the timeline says happened (seed 8.2, and beyond it)."""
+    """What a line of the timeline says happened."""
 
     STUDY_RECEIVED = "study_received"
     STUDY_DELETED = "study_deleted"
