@@ -245,9 +245,9 @@ def ago(at: datetime) -> str:
     return f"{lasting((now() - at).total_seconds())} ago"
 
 
-def soon(at: datetime) -> str:
+def soon(at: datetime, now: datetime) -> str:
     """When something is due: `now`, or `in 2m`."""
-    seconds = (at - now()).total_seconds()
+    seconds = (at - now).total_seconds()
     return "now" if seconds <= 1 else f"in {lasting(seconds)}"
 
 

@@ -27,10 +27,10 @@ def _reason(delivery: Delivery, health: DestinationHealth | None, in_flight: int
         job = f", job {delivery.job_id}" if delivery.job_id else ""
         return f"being sent since {moment(delivery.updated_at)}{job}"
     if health is not None and health.breaker == "open":
-        return _down(delivery.destination, health)
+        return _down(delivery.destination, health, now)
     due = delivery.next_retry_at
     if due is not None and due > now:
-        return _not_yet(delivery, due)
+        return _not_yet(delivery, due, now)
     if health is not None and health.breaker == "draining":
         return f"{delivery.destination} is back, its backlog is sent bit by bit"
     if health is not None and in_flight >= health.max_concurrency:
@@ -38,15 +38,15 @@ def _reason(delivery: Delivery, health: DestinationHealth | None, in_flight: int
     return "due now"
 
 
-def _not_yet(delivery: Delivery, due: datetime) -> str:
+def _not_yet(delivery: Delivery, due: datetime, now: datetime) -> str:
     reason = f": {delivery.last_error}" if delivery.last_error else ""
     if delivery.status is not Status.FAILED:
-        return f"due {soon(due)}{reason}"
-    return f"attempt {delivery.attempt_count + 1} of {delivery.max_attempts} {soon(due)}{reason}"
+        return f"due {soon(due, now)}{reason}"
+    return f"attempt {delivery.attempt_count + 1} of {delivery.max_attempts} {soon(due, now)}{reason}"
 
 
-def _down(destination: str, health: DestinationHealth) -> str:
+def _down(destination: str, health: DestinationHealth, now: datetime) -> str:
     since = f" since {moment(health.opened_at)}" if health.opened_at else ""
     why = f" ({health.open_reason})" if health.open_reason else ""
-    asked = f", asked again {soon(health.next_probe_at)}" if health.next_probe_at else ""
+    asked = f", asked again {soon(health.next_probe_at, now)}" if health.next_probe_at else ""
     return f"{destination} is down{since}{why}{asked}"

@@ -10,7 +10,7 @@ import pytest
 from pacsops.cli.waiting import reasons
 from pacsops.delivery.model import Delivery, DestinationHealth, Status
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 3, 14, 3, 0, tzinfo=UTC)
 
 
 def a_delivery(**values: Any) -> Delivery:
