@@ -62,7 +62,7 @@ def _may_install() -> bool:
         return True
     try:
         asked = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)  # noqa: S607 - become's own
-    except FileNotFoundError:
+    except OSError:  # no sudo, or none this user may look for
         return False
     return asked.returncode == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from tests.ansible.conftest import RunModule
@@ -109,3 +111,17 @@ def test_a_package_that_a_later_task_installs_is_no_problem(sound: dict[str, Any
 
     [problem] = result["problems"]
     assert problem.startswith("missing: /nowhere/postgres.")
+
+
+@pytest.mark.parametrize("refusal", [FileNotFoundError, PermissionError])
+def test_without_a_sudo_that_works_nothing_is_left_to_a_later_task(
+    refusal: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a folder on PATH is closed to the user, looking for sudo ends in a refusal of permission."""
+    checks = importlib.import_module("ansible.module_utils.site_preflight")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(subprocess, "run", Mock(side_effect=refusal("sudo")))
+
+    [problem] = checks.missing_programs({"/nowhere/Orthanc": "orthanc"}, ["orthanc"])
+
+    assert problem.startswith("missing: /nowhere/Orthanc.")
