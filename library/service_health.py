@@ -19,10 +19,12 @@ options:
         description: What it is called.
         type: str
         required: true
+      container:
+        description: Asked by Docker, from inside, in this container. Either this or O(services[].health).
+        type: str
       health:
         description: How it is asked. One of O(services[].health.command), C(url), C(port).
         type: dict
-        required: true
         suboptions:
           command:
             description: Healthy when this ends with 0.
@@ -101,9 +103,9 @@ HEALTH = {
 }
 SERVICE = {
     "name": {"type": "str", "required": True},
+    "container": {"type": "str"},
     "health": {
         "type": "dict",
-        "required": True,
         "options": HEALTH,
         "mutually_exclusive": [WAYS],
         "required_one_of": [WAYS],
@@ -114,13 +116,23 @@ SERVICE = {
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE},
+            "services": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": SERVICE,
+                "mutually_exclusive": [["container", "health"]],
+                "required_one_of": [["container", "health"]],
+            },
             "timeout": {"type": "int", "default": 60},
             "fail_on_unhealthy": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
-    services = {service["name"]: service["health"] for service in module.params["services"]}
+    services = {
+        service["name"]: service["health"] or {"container": service["container"]}
+        for service in module.params["services"]
+    }
     found = await_healthy(services, module.params["timeout"])
     findings = [f"{name}: {trouble}" for name, trouble in found.items() if trouble]
     if findings and module.params["fail_on_unhealthy"]:

@@ -6,6 +6,7 @@ Runs on the host's own Python, before the toolkit is installed: standard library
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import subprocess
 import time
@@ -22,10 +23,12 @@ PAUSE = 0.3
 
 
 def trouble(health: Mapping[str, Any]) -> str | None:
-    """Ask once: `command`, `url` (with `username` and `password`) or `host` and `port`, the others None.
+    """Ask once: `container`, `command`, `url` (with `username` and `password`) or `host` and `port`, the others None.
 
     None when healthy, else what is wrong in a few words.
     """
+    if health.get("container"):
+        return _by_container(health["container"])
     if health["command"]:
         return _by_command(health["command"])
     return _by_url(health) if health["url"] else _by_port(health["host"], health["port"])
@@ -57,6 +60,26 @@ def _by_command(command: Sequence[str]) -> str | None:
         return None
     words = (done.stderr or done.stdout).strip().splitlines()
     return f"{command[0]} ended with {done.returncode}" + (f": {words[-1]}" if words else "")
+
+
+def _by_container(container: str) -> str | None:
+    """As Docker last found it: a container is asked by Docker itself, from inside (Docker's reference, HEALTHCHECK)."""
+    command = ["docker", "inspect", "--format", "{{json .State}}", container]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT, check=False, text=True)  # noqa: S603
+    except FileNotFoundError:
+        return "there is no docker command"
+    except subprocess.TimeoutExpired:
+        return f"Docker gave no answer within {PROBE_TIMEOUT:.0f} s"
+    if done.returncode != 0:
+        return (done.stderr.strip().splitlines() or ["docker inspect failed"])[-1]
+    state = json.loads(done.stdout)
+    health = state.get("Health") or {}
+    if health.get("Status") == "healthy":
+        return None
+    told = [entry["Output"].strip() for entry in health.get("Log") or [] if entry["Output"].strip()]
+    status = health.get("Status", "not asked") if state["Running"] else state["Status"]
+    return f"container {container} is {status}" + (f": {told[-1].splitlines()[-1]}" if told else "")
 
 
 def _by_url(health: Mapping[str, Any]) -> str | None:
