@@ -109,9 +109,7 @@ def provisioned(module: AnsibleModule) -> list[str]:
 
     wanted = [OwnedDatabase(**each) for each in module.params["databases"]]
     try:
-        return provision(
-            Path(module.params["socket"]), module.params["port"], wanted, apply=not module.check_mode
-        )
+        return provision(Path(module.params["socket"]), module.params["port"], wanted, apply=not module.check_mode)
     except DatabaseUnreachable as error:
         if module.params["fail_on_unreachable"] and not module.check_mode:
             raise

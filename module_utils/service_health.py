@@ -63,7 +63,7 @@ def _by_command(command: Sequence[str]) -> str | None:
 
 
 def _by_container(container: str) -> str | None:
-    """As Docker last found it: a container is asked by Docker itself, from inside (Docker's reference, HEALTHCHECK)."""
+    """As Docker last found it: a container is asked by Docker itself, from inside (HEALTHCHECK)."""
     command = ["docker", "inspect", "--format", "{{json .State}}", container]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT, check=False, text=True)  # noqa: S603

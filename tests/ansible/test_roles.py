@@ -11,6 +11,14 @@ import yaml
 from tests.ansible.conftest import CHECKOUT
 
 ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
+CATALOGUE = yaml.safe_load((CHECKOUT / "roles" / "runtime" / "vars" / "main" / "catalogue.yml").read_text())[
+    "_runtime_catalogue"
+]
+REQUIRED = {
+    *("group", "title", "user", "command", "ports", "listen", "volumes", "configuration", "health", "after", "stop"),
+    *("memory", "networks", "container"),
+}
+OPTIONAL = {"environment", "secrets", "files"}
 MODULES = sorted((CHECKOUT / "library").glob("*.py"))
 
 
@@ -54,13 +62,22 @@ def test_a_role_is_described_on_one_screen(role: str) -> None:
 
 
 def test_the_catalogue_starts_services_after_those_they_need() -> None:
-    catalogue = load(CHECKOUT / "roles" / "runtime" / "vars" / "main" / "catalogue.yml")["_runtime_catalogue"]
     started: set[str] = set()
-    for name, service in catalogue.items():
+    for name, service in CATALOGUE.items():
         assert set(service["after"]) <= started, name
-        assert service["group"] in ROLES
-        assert {"title", "image", "command", "ports", "volumes", "health", "stop", "memory"} <= set(service)
         started.add(name)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_service_is_described_for_every_runtime(name: str) -> None:
+    service = CATALOGUE[name]
+    described = load(CHECKOUT / "roles" / "runtime" / "vars" / "main" / "places.yml")
+
+    assert service["group"] in ROLES
+    assert REQUIRED <= set(service) <= REQUIRED | OPTIONAL
+    assert {"image", "command", "health"} <= set(service["container"])
+    assert service["user"] in described["_runtime_numbers"]
+    assert service["user"] in specification("runtime")["runtime_accounts"]["default"]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

@@ -38,7 +38,12 @@ def provision(socket: Path, port: int, wanted: Sequence[OwnedDatabase], *, apply
     """
     try:
         connection = psycopg2.connect(
-            host=str(socket), port=port, user=SUPERUSER, dbname="postgres", connect_timeout=5, application_name="pacsops"
+            host=str(socket),
+            port=port,
+            user=SUPERUSER,
+            dbname="postgres",
+            connect_timeout=5,
+            application_name="pacsops",
         )
     except psycopg2.OperationalError as error:
         raise DatabaseUnreachable(
