@@ -7,9 +7,9 @@ DOCUMENTATION = r"""
 module: systemd_services
 short_description: systemd services run with the configuration their unit files name
 description:
-  - Each unit is enabled and runs. One whose process was started with another C(CONFIGURATION=) in its environment than
-    its unit file now has is restarted, so that a deployment that was cut short between the file and the restart is
-    made good by the next one.
+  - Each unit is enabled and runs. One whose process was started with another C(CONFIGURATION=) in its environment
+    than its unit file now has is restarted, so that a deployment that was cut short between the file and the restart
+    is made good by the next one.
 options:
   units:
     description: Names of the units, with C(.service) or C(.target).
