@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+RUNTIME ?= supervisor
 
 .PHONY: help
 help:  ## This list
@@ -10,13 +11,13 @@ help:  ## This list
 	    printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
-demo: deploy-demo  ## Deploy a small hospital into .demo/ and tell its story
+demo: deploy-demo  ## Deploy a small hospital into .demo/ and tell its story; in containers with RUNTIME=compose
 	@$(BIN)/python demo/story.py
 
 .PHONY: deploy-demo
 deploy-demo:  ## Deploy it without the story (a second time changes nothing)
-	@scripts/prepare demo
-	@$(BIN)/ansible-playbook -i inventories/demo site.yml
+	@scripts/prepare demo-$(RUNTIME)
+	@$(BIN)/ansible-playbook -i inventories/demo site.yml -e runtime=$(RUNTIME)
 
 .PHONY: demo-stop
 demo-stop:  ## Stop the demo and remove .demo/

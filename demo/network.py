@@ -2,7 +2,7 @@
 
 The neighbours and the story read the same small JSON file, laid down by the deployment:
 
-    {"orthanc": {"host": "127.0.0.1", "port": 14242, "aet": "ORTHANC_DEMO"},
+    {"orthanc": {"host": "127.0.0.1", "port": 14242, "aet": "ORTHANC_DEMO"}, "listen": "127.0.0.1",
      "data": "/abs/.demo/data/neighbours",
      "neighbours": {"SCANNER": {"aet": "CR_ROOM1", "port": 11111, "control_port": 11121},
                     "MODLINK": {"aet": "MODLINK", "port": 11115}}}
@@ -33,8 +33,10 @@ class Neighbour:
     port: int
     data: Path
     """What it received: `<StudyInstanceUID>/<SOPInstanceUID>.dcm`."""
+    listen: str
+    """The address it listens on."""
     control_port: int | None = None
-    """The scanner's push button: HTTP on the loopback address."""
+    """The scanner's push button: HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,9 @@ class Network:
             return cls(
                 Orthanc(**{key: content["orthanc"][key] for key in ("host", "port", "aet")}),
                 {
-                    name: Neighbour(name, entry["aet"], entry["port"], data / name, entry.get("control_port"))
+                    name: Neighbour(
+                        name, entry["aet"], entry["port"], data / name, content["listen"], entry.get("control_port")
+                    )
                     for name, entry in content["neighbours"].items()
                 },
             )

@@ -40,21 +40,21 @@ class Reception:
             self._entity.add_supported_context(str(context.abstract_syntax), ALL_TRANSFER_SYNTAXES)
 
     def start(self) -> None:
-        """Listen on the loopback address.
+        """Listen.
 
         Raises:
             SystemExit: the port is taken.
         """
         for torn in self._neighbour.data.glob("*/.*.part"):
             torn.unlink()
-        address = ("127.0.0.1", self._neighbour.port)
+        address = (self._neighbour.listen, self._neighbour.port)
         try:
             self._entity.start_server(address, block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
         except OSError as error:
             raise SystemExit(
                 f"{self._neighbour.name} cannot listen on port {address[1]}: {error.strerror}"
             ) from error
-        say(self._neighbour, f"listens on 127.0.0.1:{address[1]} as {self._neighbour.aet}")
+        say(self._neighbour, f"listens on {address[0]}:{address[1]} as {self._neighbour.aet}")
 
     def stop(self) -> None:
         """Stop listening and abort open associations: their senders have no answer and try again."""

@@ -24,7 +24,7 @@ _ACCESSION = re.compile(r"[A-Za-z0-9._-]{1,16}")
 
 
 class Button:
-    """HTTP on the loopback address: `curl -X POST http://127.0.0.1:11121/send?accession=A1`."""
+    """HTTP: `curl -X POST http://127.0.0.1:11121/send?accession=A1`."""
 
     def __init__(self, neighbour: Neighbour, orthanc: Orthanc) -> None:
         self._neighbour = neighbour
@@ -60,7 +60,7 @@ class Button:
             def log_message(self, format: str, *args: object) -> None:
                 """The study sent is the log line; the request adds nothing."""
 
-        address = ("127.0.0.1", self._neighbour.control_port)
+        address = (self._neighbour.listen, self._neighbour.control_port)
         try:
             self._server = ThreadingHTTPServer(address, Request)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What the story is told with: the operator's own commands, supervisor to pull plugs, waits that end."""
+"""What the story is told with: the operator's own commands, plugs to pull, waits that end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import plugs
 from rich.console import Console
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Stage:
 
     def __init__(self, demo: Path, console: Console) -> None:
         self._demo = demo
+        self._plugs = plugs.of(demo)
         self._programs = Path(sys.executable).parent
         self._environment = {**os.environ, "ORTHANC_ENV": str(demo / ".env")}
         self._began = time.monotonic()
@@ -85,33 +87,31 @@ class Stage:
         self.console.file.flush()
         return self._run([str(self._programs / "orthanc"), *arguments], capture=False).returncode
 
-    def services(self) -> dict[str, str]:
-        """Supervisor's programs and their states, by full name (`group:name` when grouped).
+    def services(self) -> dict[str, bool]:
+        """The demo's services, and whether each runs.
 
         Raises:
-            StoryEnds: supervisor does not answer.
+            StoryEnds: what runs them does not answer.
         """
-        done = self._supervisor("status")
-        states = dict(
-            words[:2] for line in done.stdout.splitlines() if len(words := line.split()) >= 2 and words[1].isupper()
-        )
+        done = self._run(self._plugs.list_command)
+        states = self._plugs.running(done.stdout)
         if not states:
-            raise StoryEnds("supervisor does not answer: is the demo running?", done.stdout.splitlines())
+            raise StoryEnds("nothing tells of services: is the demo running?", (done.stdout + done.stderr).splitlines())
         return states
 
-    def plug(self, action: str, neighbour: str) -> None:
-        """`supervisorctl start|stop` one neighbour; nothing when it already is.
+    def plug(self, action: str, neighbour: str) -> str:
+        """`start` or `stop` one neighbour; nothing when it already is. The command as a person would type it.
 
         Raises:
-            StoryEnds: it did not obey, or there is no such program.
+            StoryEnds: it did not obey, or there is no such service.
         """
-        wanted = {"start": "RUNNING", "stop": "STOPPED"}[action]
-        names = [name for name in self.services() if name.split(":")[-1].lower() == neighbour.lower()]
-        if not names:
-            raise StoryEnds(f"supervisor has no program {neighbour.lower()}", list(self.services()))
-        done = self._supervisor(action, names[0])
-        if self.services()[names[0]] != wanted:
-            raise StoryEnds(f"supervisorctl {action} {names[0]} failed", done.stdout.splitlines())
+        service = neighbour.lower()
+        if service not in (states := self.services()):
+            raise StoryEnds(f"there is no service {service}", plugs.names(states))
+        done = self._run(self._plugs.command(action, service))
+        if self.services()[service] != (action == "start"):
+            raise StoryEnds(f"{self._plugs.said(action, service)} failed", (done.stdout + done.stderr).splitlines())
+        return self._plugs.said(action, service)
 
     def wait_for(
         self, what: str, probe: Callable[[], T | None], *, within: float, evidence: Callable[[], Sequence[str]]
@@ -132,10 +132,6 @@ class Stage:
                 time.sleep(0.2)
                 found = probe()
         return found
-
-    def _supervisor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        configuration = self._demo / "config" / "supervisord.conf"
-        return self._run([str(self._programs / "supervisorctl"), "-c", str(configuration), *arguments])
 
     def _run(self, command: list[str], *, capture: bool = True) -> subprocess.CompletedProcess[str]:
         try:

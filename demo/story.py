@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import plugs
 import requests
 from mercure import MANUFACTURER, PICTURE, REPORT
 from network import Network, stored_files
@@ -64,8 +65,8 @@ class Story:
             self._answer(told)
             self._wait(told)
         finally:
-            self._stage.plug("start", UNPLUGGED)
-        self._recover(told)
+            command = self._stage.plug("start", UNPLUGGED)
+        self._recover(told, command)
         self._check(told)
         self._look(told)
         self._invite(told)
@@ -75,7 +76,7 @@ class Story:
     def _meet(self) -> None:
         stage, orthanc = self._stage, self._network.orthanc
         stage.step("The neighbours")
-        if self._state_of(UNPLUGGED) == "STOPPED":
+        if not self._stage.services().get(UNPLUGGED.lower(), True):
             stage.plug("start", UNPLUGGED)
             stage.tell(f"[yellow]{UNPLUGGED} was still unplugged from an earlier story: plugged in again[/]")
         stage.wait_for("every service", lambda: self._all_run() or None, within=20, evidence=self._service_lines)
@@ -89,10 +90,10 @@ class Story:
 
     def _unplug(self) -> None:
         self._stage.step(f"{UNPLUGGED} is unplugged")
-        self._stage.plug("stop", UNPLUGGED)
+        command = self._stage.plug("stop", UNPLUGGED)
         if self._stage.answers(UNPLUGGED):
             raise StoryEnds(f"{UNPLUGGED} still answers although it was stopped")
-        self._stage.tell(f"supervisorctl stop {UNPLUGGED.lower()}: it refuses connections now")
+        self._stage.tell(f"{command}: it takes no connections now")
 
     def _send(self) -> Told:
         self._stage.step("The scanner sends a bone-length study")
@@ -134,12 +135,10 @@ class Story:
         )
         self._stage.show("show-pending")
 
-    def _recover(self, told: Told) -> None:
+    def _recover(self, told: Told, command: str) -> None:
         stage = self._stage
         stage.step(f"{UNPLUGGED} is back")
-        stage.tell(
-            f"supervisorctl start {UNPLUGGED.lower()}. Nobody has to do anything else; the impatient would type"
-        )
+        stage.tell(f"{command}. Nobody has to do anything else; the impatient would type")
         stage.tell(f"[bold]orthanc retry {told.accession} --destination {UNPLUGGED}[/]")
         back = stage.elapsed
         self._arrival(UNPLUGGED, told, told.expected[UNPLUGGED], within=45)
@@ -237,19 +236,15 @@ class Story:
         destinations = self._stage.ask("destinations")["destinations"]
         return any(d["name"] == UNPLUGGED and d.get("breaker") == "open" for d in destinations)
 
-    def _state_of(self, program: str) -> str | None:
-        services = self._stage.services()
-        return next((s for name, s in services.items() if name.split(":")[-1].lower() == program.lower()), None)
-
     def _all_run(self) -> bool:
-        return set(self._stage.services().values()) == {"RUNNING"} and self._router_lives()
+        return all(self._stage.services().values()) and self._router_lives()
 
     def _router_lives(self) -> bool:
         router = self._stage.ask("status")["services"].get("router", {})
         return bool(router.get("state") == "running")
 
     def _service_lines(self) -> Sequence[str]:
-        states = [f"{name:<24} {state}" for name, state in self._stage.services().items()]
+        states = plugs.names(self._stage.services())
         return states if self._router_lives() else [*states, "the router gives no sign of life"]
 
     def _delivery_lines(self, told: Told) -> Sequence[str]:
