@@ -50,3 +50,13 @@ bench:  ## Measure against peers on this machine; build/bench.json and docs/perf
 .PHONY: schema
 schema:  ## Write routes.schema.json anew from the language's code
 	@$(BIN)/python -m pacsops.routes.schema > src/pacsops/routes/routes.schema.json
+
+.PHONY: golden
+golden:  ## Write the reviewed renderings of the service catalogue anew; read the diff
+	@scripts/prepare test
+	@$(BIN)/python -m pytest --write-golden tests/ansible/test_renderings.py
+
+.PHONY: bundle
+bundle:  ## Write dist/pacsops-<version>-bundle.tar: images, wheels and collections for a site without a network
+	@scripts/prepare demo-compose
+	@$(BIN)/ansible-playbook playbooks/bundle.yml

@@ -12,6 +12,11 @@ from pacsops.database import Database
 from pacsops.database.migrate import migrate
 from pacsops.settings import Settings
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="write the golden files anew (make golden)")
+
+
 _LOG_TAIL = 6000  # characters
 
 

@@ -1,0 +1,69 @@
+"""What compose.yml, systemd's units and supervisor's configuration say of the catalogue's services.
+
+The files in golden/ are what was reviewed: `make golden` writes them anew, and the change is read in the diff.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.ansible.conftest import CHECKOUT
+
+GOLDEN = CHECKOUT / "tests" / "ansible" / "golden"
+HASHES = re.compile(r"\b[0-9a-f]{64}\b|(?<=-)[0-9a-f]{12}\b")
+"""Fingerprints of contents: others with every change of the code."""
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """File name -> content, by the deployment's own templates."""
+    folder = tmp_path_factory.mktemp("rendered")
+    play = ["-i", str(GOLDEN / "inventory.yml"), "tests/ansible/render.yml", "-e", f"rendered={folder}"]
+    done = subprocess.run(
+        [str(CHECKOUT / ".venv" / "bin" / "ansible-playbook"), *play],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return {path.name: HASHES.sub("HASH", path.read_text()) for path in sorted(folder.iterdir())}
+
+
+def test_every_rendering_is_as_reviewed(rendered: dict[str, str], pytestconfig: pytest.Config) -> None:
+    if pytestconfig.getoption("--write-golden"):
+        for path in GOLDEN.iterdir():
+            if path.name != "inventory.yml":
+                path.unlink()
+        for name, content in rendered.items():
+            (GOLDEN / name).write_text(content)
+    reviewed = {path.name: path.read_text() for path in GOLDEN.iterdir() if path.name != "inventory.yml"}
+
+    assert rendered == reviewed
+
+
+def test_no_secret_is_in_what_everybody_may_read(rendered: dict[str, str]) -> None:
+    """compose.yml and units are 0644; supervisor's files, which hold secrets, are their owner's alone."""
+    for name, content in rendered.items():
+        assert name.endswith(".conf") or "secret.of" not in content, name
+
+
+def test_every_container_is_confined(rendered: dict[str, str]) -> None:
+    for name, service in yaml.safe_load(rendered["compose.yml"])["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["user"].split(":")[0] not in {"", "0", "root"}, name
+        assert service["mem_limit"], name
+        assert service["healthcheck"]["test"][0] == "CMD", name
+        assert service["logging"]["options"]["max-size"], name
+
+
+def test_the_database_is_published_on_the_loopback_address_only(rendered: dict[str, str]) -> None:
+    services = yaml.safe_load(rendered["compose.yml"])["services"]
+
+    assert services["postgres"]["ports"] == ["127.0.0.1:5432:5432"]
