@@ -96,7 +96,9 @@ class Stage:
         done = self._run(self._plugs.list_command)
         states = self._plugs.running(done.stdout)
         if not states:
-            raise StoryEnds("nothing tells of services: is the demo running?", (done.stdout + done.stderr).splitlines())
+            raise StoryEnds(
+                "nothing tells of services: is the demo running?", (done.stdout + done.stderr).splitlines()
+            )
         return states
 
     def plug(self, action: str, neighbour: str) -> str:

@@ -1,32 +1,34 @@
 #!/usr/bin/python
-"""Find what would stop a deployment half way."""
+"""Find what a host lacks for what the inventory wants of it."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: site_preflight
-short_description: Find what would stop a deployment half way
+short_description: Find what a host lacks for what the inventory wants of it
 description:
-  - Looks at the host and the inventory, and fails with every problem at once. Changes nothing.
+  - Looks at the host, changes nothing, and never fails for what it finds.
 options:
+  python:
+    description: The Python that runs the package, or will.
+    type: path
+    required: true
   python_minimum:
-    description: The oldest Python that serves, such as C(3.11).
+    description: The oldest version of it that serves, such as C(3.11).
     type: str
     required: true
-  variables:
-    description: Names of the variables with our prefixes that the inventory sets.
-    type: list
-    elements: str
-    default: []
-  known_variables:
-    description: Names that roles read.
-    type: list
-    elements: str
-    default: []
-  secrets:
-    description: Passwords by the variable that holds them.
-    type: dict
-    default: {}
+  any_os:
+    description: Take a system that was never tried.
+    type: bool
+    default: false
+  runtime:
+    description: The kind of runtime.
+    type: str
+    required: true
+  project:
+    description: What Compose calls the site.
+    type: str
+    default: pacsops
   programs:
     description: Path to the Debian package that brings it.
     type: dict
@@ -44,6 +46,26 @@ options:
     description: GiB that must be free there.
     type: float
     required: true
+  memory_mib:
+    description: MiB that the host's services may use together; 0 where nothing holds them to it.
+    type: int
+    default: 0
+  controller_time:
+    description: Seconds since 1970 by the controller's clock.
+    type: float
+    required: true
+  clock_difference:
+    description: Seconds by which the host's clock may differ from that. 0 for any.
+    type: float
+    default: 5
+  ntp:
+    description: Whether the clock must be synchronised.
+    type: bool
+    default: true
+  names:
+    description: Whose to a host name or address that must be known on this host.
+    type: dict
+    default: {}
   ports:
     description: Service name to the ports it will listen on, by the variable that sets each; 0 for none.
     type: dict
@@ -52,21 +74,14 @@ options:
     description: The supervisor's. Ports held by its descendants are ours.
     type: path
     required: true
-  routes:
-    description: The routes as routes.yml has them.
-    type: list
-    elements: dict
-    default: []
-  destinations:
-    description: Names of the inventory's modalities.
-    type: list
-    elements: str
-    default: []
-  more_problems:
-    description: Problems found elsewhere, to be shown with the others.
-    type: list
-    elements: str
-    default: []
+  secrets_folder:
+    description: Where the controller keeps generated passwords.
+    type: str
+    required: true
+  secrets_missing:
+    description: Whether the controller has no password of the site at all.
+    type: bool
+    required: true
 attributes:
   check_mode:
     support: full
@@ -79,73 +94,67 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Nothing stands in the way
+- name: The host is looked at
   site_preflight:
+    python: /usr/bin/python3
     python_minimum: "3.11"
+    runtime: systemd
     folder: /opt/orthanc
     free_gib: 10
+    controller_time: "{{ now(utc=true).timestamp() }}"
     pid_file: /opt/orthanc/run/supervisord.pid
     ports: {orthanc: {orthanc_dicom_port: 4242}}
+    secrets_folder: "{{ inventory_dir }}/secrets"
+    secrets_missing: false
 """
 
 RETURN = r"""
 problems:
-  description: What stands in the way; empty when nothing does.
+  description: What stands in the way, one sentence each; empty when nothing does.
   returned: always
   type: list
   elements: str
 """
 
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.site_preflight import (
-    missing_programs,
-    port_problems,
-    python_problems,
-    secret_problems,
-    space_problems,
-    unknown_destinations,
-    unknown_variables,
-)
-
-NAMES = {"type": "list", "elements": "str", "default": []}
+from ansible.module_utils.preflight_host import host_problems
+from ansible.module_utils.preflight_ports import port_problems
 
 
 def main() -> None:
+    now = time.time()
     module = AnsibleModule(
         argument_spec={
+            "python": {"type": "path", "required": True},
             "python_minimum": {"type": "str", "required": True},
-            "variables": NAMES,
-            "known_variables": NAMES,
-            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "any_os": {"type": "bool", "default": False},
+            "runtime": {"type": "str", "required": True},
+            "project": {"type": "str", "default": "pacsops"},
             "programs": {"type": "dict", "default": {}},
-            "installable": NAMES,
+            "installable": {"type": "list", "elements": "str", "default": []},
             "folder": {"type": "path", "required": True},
             "free_gib": {"type": "float", "required": True},
+            "memory_mib": {"type": "int", "default": 0},
+            "controller_time": {"type": "float", "required": True},
+            "clock_difference": {"type": "float", "default": 5},
+            "ntp": {"type": "bool", "default": True},
+            "names": {"type": "dict", "default": {}},
             "ports": {"type": "dict", "default": {}},
             "pid_file": {"type": "path", "required": True},
-            "routes": {"type": "list", "elements": "dict", "default": []},
-            "destinations": NAMES,
-            "more_problems": NAMES,
+            "secrets_folder": {"type": "str", "required": True, "no_log": False},
+            "secrets_missing": {"type": "bool", "required": True, "no_log": False},
         },
         supports_check_mode=True,
     )
     asked = module.params
     problems = [
-        *asked["more_problems"],
-        *python_problems([int(part) for part in asked["python_minimum"].split(".")]),
-        *unknown_variables(asked["variables"], asked["known_variables"]),
-        *secret_problems(asked["secrets"]),
-        *unknown_destinations(asked["routes"], asked["destinations"]),
-        *missing_programs(asked["programs"], asked["installable"]),
-        *space_problems(Path(asked["folder"]), asked["free_gib"]),
-        *port_problems(asked["ports"], Path(asked["pid_file"])),
+        *host_problems(asked, now=now),
+        *port_problems(asked["ports"], Path(asked["pid_file"]), asked["project"]),
     ]
-    if problems:
-        listed = "\n".join(f"- {problem}" for problem in problems)
-        module.fail_json(msg=f"Nothing was changed. To be mended first:\n{listed}", problems=problems)
-    module.exit_json(changed=False, problems=[])
+    module.exit_json(changed=False, problems=problems)
 
 
 if __name__ == "__main__":

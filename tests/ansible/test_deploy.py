@@ -66,6 +66,10 @@ class Site:
     def secrets(self) -> list[str]:
         return [path.read_text().split()[0] for path in (self.home / "secrets").iterdir()]
 
+    def spawned(self) -> list[str]:
+        """Every start of a service so far, by the supervisor's log."""
+        return re.findall(r"spawned: '(\w+)'", (self.home / "logs" / "supervisord.log").read_text())
+
     def orthanc(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.home / "bin" / "orthanc"), *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -188,14 +192,45 @@ def test_a_changed_setting_restarts_its_service_alone(site: Site) -> None:
     assert {name for name in before if before[name] != after[name]} == {"orthanc"}
 
 
-def test_new_passwords_of_the_databases_are_taken_up(site: Site) -> None:
+def test_new_secrets_are_taken_up_with_one_restart_and_the_old_ones_are_gone(site: Site) -> None:
     """Orthanc and the router come back with them; nobody is left with the old ones."""
-    for name in ("orthanc-database", "pacsops-database"):
-        (site.home / "secrets" / name).unlink()
+    old, before, log = site.secrets(), site.processes(), site.spawned()
 
-    site.deploy()
+    renewed = site.play("playbooks/secrets.yml", "--diff", "-v")
 
+    assert renewed.returncode == 0, renewed.stdout[-6000:]
+    assert "Renewed, and the old ones are gone: database, orthanc, orthanc_database" in renewed.stdout
+    new = site.secrets()
+    assert len(new) == len(old)
+    assert not set(new) & set(old)
+    assert not any(secret in renewed.stdout + renewed.stderr for secret in [*old, *new])
+    after = site.processes()
+    assert {name for name in before if before[name] != after[name]} == {"orthanc", "router"}
+    assert sorted(site.spawned()[len(log) :]) == ["orthanc", "router"], "each restarted once"
     assert site.orthanc("status", "--json").returncode in {0, 1}
+
+
+def test_a_renewal_that_was_cut_short_is_finished_and_not_begun_again(site: Site) -> None:
+    """Cut short after the old secret was put aside and the new one made."""
+    folder = site.home / "secrets"
+    (folder / "database").rename(folder / "database.previous")
+    (folder / "database").write_text("made-by-the-run-that-was-cut-short\n")
+    (folder / "database").chmod(0o600)
+
+    finished = site.play("playbooks/secrets.yml", rotate="database")
+
+    assert finished.returncode == 0, finished.stdout[-6000:]
+    assert (folder / "database").read_text() == "made-by-the-run-that-was-cut-short\n"
+    assert not (folder / "database.previous").exists()
+    assert site.orthanc("status", "--json").returncode in {0, 1}
+
+
+def test_a_controller_without_the_sites_secrets_is_refused_and_makes_none(site: Site, tmp_path: Path) -> None:
+    refused = site.play("site.yml", secrets_folder=str(tmp_path / "secrets"))
+
+    assert refused.returncode != 0
+    assert "this controller has none of its passwords" in refused.stdout
+    assert not (tmp_path / "secrets").exists()
 
 
 def test_doctor_names_what_is_down_and_the_next_run_starts_it(site: Site) -> None:
