@@ -42,6 +42,10 @@ test-unit:  ## The quick half: tests without servers
 	@scripts/prepare test
 	@$(BIN)/python -m pytest tests/unit
 
+.PHONY: acceptance
+acceptance:  ## Deploy whole sites on hosts of its own and prove them (root; SCENARIO=compose: one; KEEP=1: hosts stay)
+	@scripts/acceptance $(SCENARIO)
+
 .PHONY: bench
 bench:  ## Measure against peers on this machine; build/bench.json and docs/performance.md
 	@scripts/prepare bench

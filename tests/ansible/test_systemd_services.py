@@ -14,6 +14,7 @@ from types import ModuleType
 
 import pytest
 from tests.ansible.conftest import CHECKOUT
+from tests.support.network import eventually
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,8 @@ def test_a_process_is_asked_for_the_configuration_it_was_started_with(module: Mo
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], env=environment, stdin=subprocess.PIPE, text=True
     ) as process:
-        assert module.running(process.pid) == "0f3a"
+        # The kernel lays the environment down a moment after the program has begun.
+        eventually(lambda: module.running(process.pid) == "0f3a", within=10, what="the configuration being seen")
         process.communicate("\n")
 
 
