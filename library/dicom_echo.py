@@ -34,6 +34,26 @@ options:
         description: Its DICOM port.
         type: int
         default: 104
+      use_dicom_tls:
+        description: It is spoken to over TLS, which needs O(tls).
+        type: bool
+        default: false
+  tls:
+    description: What peers are shown over TLS, and who is believed of them; files in PEM form.
+    type: dict
+    suboptions:
+      certificate:
+        description: Our certificate.
+        type: path
+        required: true
+      key:
+        description: Its key.
+        type: path
+        required: true
+      trusted:
+        description: The authorities that are believed.
+        type: path
+        required: true
   calling_aet:
     description: The AE title that asks; a peer may answer only those it knows.
     type: str
@@ -117,6 +137,12 @@ PEER = {
     "aet": {"type": "str", "required": True},
     "host": {"type": "str", "required": True},
     "port": {"type": "int", "default": 104},
+    "use_dicom_tls": {"type": "bool", "default": False},
+}
+TLS = {
+    "certificate": {"type": "path", "required": True},
+    "key": {"type": "path", "required": True, "no_log": False},  # a path, not a key
+    "trusted": {"type": "path", "required": True},
 }
 SIDE_BY_SIDE = 32
 
@@ -125,6 +151,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "peers": {"type": "list", "elements": "dict", "required": True, "options": PEER},
+            "tls": {"type": "dict", "options": TLS},
             "calling_aet": {"type": "str", "required": True},
             "timeout": {"type": "float", "default": 5},
             "slow_ms": {"type": "int", "default": 1000},
@@ -133,13 +160,21 @@ def main() -> None:
         supports_check_mode=True,
     )
     require_pacsops(module)
-    from pacsops.dimse.verification import echo  # noqa: PLC0415
+    from pacsops.dimse.verification import echo, tls_context  # noqa: PLC0415
 
     asked = module.params
+    over_tls = [peer["name"] for peer in asked["peers"] if peer["use_dicom_tls"]]
+    if over_tls and not asked["tls"]:
+        module.fail_json(msg=f"{', '.join(over_tls)} cannot be asked over TLS without tls: certificate, key, trusted")
+    try:
+        context = tls_context(**asked["tls"]) if over_tls else None
+    except OSError as error:
+        module.fail_json(msg=f"the files for TLS cannot be used: {error}")
 
     def ask(peer: dict[str, Any]) -> dict[str, Any]:
         try:
-            result = echo(peer["host"], peer["port"], peer["aet"], asked["calling_aet"], asked["timeout"])
+            tls = context if peer["use_dicom_tls"] else None
+            result = echo(peer["host"], peer["port"], peer["aet"], asked["calling_aet"], asked["timeout"], tls=tls)
         except ValueError as error:
             module.fail_json(msg=f"{peer['name']} cannot be asked: {error}")
         slow = result.ok and result.milliseconds > asked["slow_ms"]

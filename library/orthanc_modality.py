@@ -58,6 +58,10 @@ options:
         description: It may retrieve images.
         type: bool
         default: false
+      use_dicom_tls:
+        description: It is spoken to over TLS, for which Orthanc needs a certificate (C(DicomTlsCertificate)).
+        type: bool
+        default: false
   state:
     description: Whether Orthanc has them.
     type: str
@@ -136,6 +140,7 @@ MODALITY = {
     "manufacturer": {"type": "str", "default": "Generic"},
     "allow_echo": {"type": "bool", "default": True},
     **RIGHTS,
+    "use_dicom_tls": {"type": "bool", "default": False},
 }
 
 

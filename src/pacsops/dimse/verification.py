@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pynetdicom import AE, evt
@@ -37,11 +39,34 @@ class EchoResult:
         return self.outcome == "answered"
 
 
-def echo(host: str, port: int, called_aet: str, calling_aet: str, timeout: float = 5.0) -> EchoResult:
+def tls_context(certificate: Path, key: Path, trusted: Path) -> ssl.SSLContext:
+    """What to show a peer over TLS, and whom to believe of them: files in PEM form.
+
+    As DCMTK and Orthanc do, the peer's authority is looked at, its name is not: peers are known by address.
+
+    Raises:
+        OSError: a file is missing or unfit.
+    """
+    context = ssl.create_default_context(cafile=trusted)
+    context.check_hostname = False
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def echo(
+    host: str,
+    port: int,
+    called_aet: str,
+    calling_aet: str,
+    timeout: float = 5.0,
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> EchoResult:
     """One C-ECHO on an association of its own.
 
     Args:
         timeout: seconds for each of connecting, associating and answering.
+        tls: speak over TLS (PS3.15 annex B), see `tls_context`.
 
     Raises:
         ValueError: an AE title that is no AE title (PS3.5 6.2).
@@ -50,22 +75,28 @@ def echo(host: str, port: int, called_aet: str, calling_aet: str, timeout: float
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout
     ae.add_requested_context(Verification)
     started = time.perf_counter()
-    outcome, reason = _echo(ae, host, port, called_aet, timeout)
+    outcome, reason = _echo(ae, host, port, called_aet, timeout, tls)
     return EchoResult(outcome, round((time.perf_counter() - started) * 1000), reason)
 
 
-def _echo(ae: AE, host: str, port: int, called_aet: str, timeout: float) -> tuple[Outcome, str]:
+def _echo(
+    ae: AE, host: str, port: int, called_aet: str, timeout: float, tls: ssl.SSLContext | None
+) -> tuple[Outcome, str]:
     connected: list[evt.Event] = []
     started = time.perf_counter()
     try:
         association = ae.associate(
-            host, port, ae_title=called_aet, evt_handlers=[(evt.EVT_CONN_OPEN, connected.append)]
+            host,
+            port,
+            ae_title=called_aet,
+            evt_handlers=[(evt.EVT_CONN_OPEN, connected.append)],
+            tls_args=(tls, host) if tls else None,
         )
     except socket.gaierror:
         return "unreachable", f"host name {host} is unknown"
     seconds = time.perf_counter() - started
     if not connected:
-        return _no_connection(host, port, timeout - seconds)
+        return _no_connection(host, port, timeout - seconds, tls)
     if association.is_rejected:
         return "rejected", _rejection(association)
     if not association.is_established:
@@ -89,10 +120,10 @@ def _verification(association: Association, timeout: float) -> tuple[Outcome, st
     return "answered", ""
 
 
-def _no_connection(host: str, port: int, seconds_left: float) -> tuple[Outcome, str]:
-    """Why there was no TCP connection: pynetdicom does not tell, so ask the network once more."""
+def _no_connection(host: str, port: int, seconds_left: float, tls: ssl.SSLContext | None) -> tuple[Outcome, str]:
+    """Why there was no connection: pynetdicom does not tell, so ask the network once more."""
     try:
-        socket.create_connection((host, port), timeout=max(0.05, seconds_left)).close()
+        connection = socket.create_connection((host, port), timeout=max(0.05, seconds_left))
     except TimeoutError:
         return "timeout", f"{host} does not answer on port {port}"
     except ConnectionRefusedError:
@@ -100,7 +131,20 @@ def _no_connection(host: str, port: int, seconds_left: float) -> tuple[Outcome, 
     except OSError as error:
         reason = "no route to the host" if error.errno == errno.EHOSTUNREACH else error.strerror or str(error)
         return "unreachable", reason.lower()
-    return "unreachable", "the first connection failed, a second one worked"
+    with connection:
+        trouble = _tls_trouble(connection, host, tls) if tls else ""
+    return ("rejected", trouble) if trouble else ("unreachable", "the first connection failed, a second one worked")
+
+
+def _tls_trouble(connection: socket.socket, host: str, tls: ssl.SSLContext) -> str:
+    """Why the two do not come to speak TLS; empty where they do."""
+    try:
+        tls.wrap_socket(connection, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not believed: {error.verify_message}"
+    except OSError as error:
+        return f"no TLS with it: {error.strerror or error}"
+    return ""
 
 
 def _rejection(association: Association) -> str:

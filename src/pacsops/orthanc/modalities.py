@@ -35,7 +35,7 @@ class Modality:
     port: int
     manufacturer: str = "Generic"
     local_aet: str = ""
-    use_tls: bool = False
+    use_dicom_tls: bool = False
     timeout: int = 0
     allow_echo: bool = True
     allow_store: bool = False
@@ -53,7 +53,7 @@ class Modality:
             port=int(resource["Port"]),
             manufacturer=str(resource.get("Manufacturer", "Generic")),
             local_aet=str(resource.get("LocalAet", "")),
-            use_tls=bool(resource.get("UseDicomTls", False)),
+            use_dicom_tls=bool(resource.get("UseDicomTls", False)),
             timeout=int(resource.get("Timeout", 0)),
             allow_echo=bool(resource.get("AllowEcho", True)),
             allow_store=bool(resource.get("AllowStore", True)),
@@ -70,7 +70,7 @@ class Modality:
             "Port": self.port,
             "Manufacturer": self.manufacturer,
             "LocalAet": self.local_aet,
-            "UseDicomTls": self.use_tls,
+            "UseDicomTls": self.use_dicom_tls,
             "Timeout": self.timeout,
             "AllowEcho": self.allow_echo,
             "AllowStore": self.allow_store,

@@ -17,7 +17,7 @@ MODLINK = Modality(name="MODLINK", aet="MODLINK_AE", host="10.0.0.7", port=104)
 
 def test_a_modality_comes_to_be_as_wanted(orthanc: OrthancServer) -> None:
     wanted = replace(
-        MODLINK, manufacturer="GE", local_aet="US", use_tls=True, timeout=7, allow_echo=False, allow_find=True
+        MODLINK, manufacturer="GE", local_aet="US", use_dicom_tls=True, timeout=7, allow_echo=False, allow_find=True
     )
 
     change = ensure(orthanc.client, wanted, apply=True)
