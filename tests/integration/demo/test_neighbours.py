@@ -39,7 +39,14 @@ class Hospital:
         neighbours["SCANNER"] |= {"aet": "CR_ROOM1", "control_port": self.control_port}
         orthanc_address = {"host": "127.0.0.1", "port": orthanc.dicom_port, "aet": orthanc.aet}
         self.configuration.write_text(
-            json.dumps({"orthanc": orthanc_address, "data": str(self.data), "neighbours": neighbours})
+            json.dumps(
+                {
+                    "orthanc": orthanc_address,
+                    "listen": "127.0.0.1",
+                    "data": str(self.data),
+                    "neighbours": neighbours,
+                }
+            )
         )
 
     def start(self, name: str) -> subprocess.Popen[str]:
