@@ -63,6 +63,8 @@ class Site:
     """The system at the other end of the site's one route."""
     secrets: dict[str, str] = field(repr=False)
     """Name and value of every password."""
+    authority: Path
+    """The certificate of the site's own authority."""
     run_log: Path
     """What deploying it has printed, where `make acceptance` did."""
 
@@ -80,13 +82,17 @@ class Site:
 
     def scan(self, accession: str) -> set[str]:
         """A scanner sends a study of that accession number; its SOP instance UIDs."""
-        receiver = next(host.name for host in self.hosts if "orthanc" in host.services)
+        receiver = self.with_service("orthanc").name
         scanner = [sys.executable, str(MOLECULE / "shared" / "scanner.py"), receiver, accession]
         return set(subprocess.run(scanner, check=True, capture_output=True, text=True, timeout=60).stdout.split())
 
     def arrived(self) -> set[str]:
         """SOP instance UIDs that MODLINK keeps: storescp names its files MODALITY.UID."""
         return {name.partition(".")[2] for name in self.modlink.file("/received").listdir()}
+
+    def with_service(self, service: str) -> SiteHost:
+        """The host that runs it."""
+        return next(host for host in self.hosts if service in host.services)
 
     def secrets_in(self, text: str) -> list[str]:
         """Names of the passwords that a text gives away."""
@@ -108,11 +114,13 @@ def site_of(scenario: str) -> Site:
         for name in said["hosts"]
     ]
     results = MOLECULE.parent / "build" / "acceptance"
+    secrets = results / scenario / "secrets"
     return Site(
         hosts=hosts,
         seat=_container(min(members.get("monitoring") or members["router"])),
         modlink=_container(f"pacsops-{scenario}-modlink"),
-        secrets={path.name: path.read_text().split()[0] for path in (results / scenario / "secrets").glob("*")},
+        secrets={path.name: path.read_text().split()[0] for path in secrets.glob("*") if path.is_file()},
+        authority=secrets / "ca" / "ca.crt",
         run_log=results / f"{scenario}.log",
     )
 
