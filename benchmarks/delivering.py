@@ -233,7 +233,7 @@ def _hook(port: int, folder: Path) -> dict[str, object]:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
     script = folder / "wake.py"
     script.write_text(
-        environment.from_string(_TEMPLATE.read_text()).render(router_wake_host="127.0.0.1", router_wake_port=port)
+        environment.from_string(_TEMPLATE.read_text()).render(_runtime_wake_host="127.0.0.1", router_wake_port=port)
     )
     return {"Plugins": [str(PLUGINS / "libOrthancPython.so")], "PythonScript": str(script)}
 

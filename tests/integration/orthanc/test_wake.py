@@ -58,7 +58,7 @@ class Door:
 def rendered(name: str, port: int) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
     template = environment.from_string((TEMPLATES / f"{name}.j2").read_text())
-    return template.render(router_wake_host="127.0.0.1", router_wake_port=port)
+    return template.render(_runtime_wake_host="127.0.0.1", router_wake_port=port)
 
 
 def with_lua(port: int, folder: Path) -> dict[str, Any]:
