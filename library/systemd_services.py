@@ -61,7 +61,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 CONFIGURATION = re.compile(r"^Environment=CONFIGURATION=(\S+)$", re.MULTILINE)
-ASKED = ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
+ASKED = ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID", "ExecMainStartTimestamp")
 
 
 def main() -> None:
@@ -79,7 +79,8 @@ def main() -> None:
     restarted = [
         unit
         for unit, known in units.items()
-        if unit not in started and configured(folder / unit) != running(int(known["MainPID"] or 0))
+        if unit not in started
+        and outdated(folder / unit, int(known["MainPID"] or 0), known["ExecMainStartTimestamp"])
     ]
     if not module.check_mode:
         if any(known["NeedDaemonReload"] == "yes" or not known["UnitFileState"] for known in units.values()):
@@ -94,8 +95,20 @@ def main() -> None:
 
 def state(module: AnsibleModule, unit: str) -> dict[str, str]:
     """What systemd says of a unit under the names in ASKED; empty strings for one it does not know."""
-    told = systemctl(module, "show", f"--property={','.join(ASKED)}", unit)
+    told = systemctl(module, "show", "--timestamp=unix", f"--property={','.join(ASKED)}", unit)
     return {**dict.fromkeys(ASKED, ""), **dict(line.split("=", 1) for line in told.splitlines() if "=" in line)}
+
+
+def outdated(file: Path, pid: int, began: str) -> bool:
+    """Whether a process was started from an earlier version of its unit file. `began` as `@<seconds since 1970>`."""
+    named = configured(file)
+    if named is None:
+        return False
+    shown = running(pid)
+    if shown is not None:
+        return shown != named
+    # nginx writes its title over its environment: then what counts is which of the two is the older one.
+    return float(began.removeprefix("@") or 0) + 2 < file.stat().st_mtime
 
 
 def configured(file: Path) -> str | None:
@@ -105,7 +118,7 @@ def configured(file: Path) -> str | None:
 
 
 def running(pid: int) -> str | None:
-    """The configuration a process was started with (proc(5), environ), None when there is no such process."""
+    """The configuration a process was started with (proc(5), environ), None when it does not show any."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
     except OSError:

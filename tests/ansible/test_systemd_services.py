@@ -49,3 +49,21 @@ def test_a_unit_file_is_asked_for_the_configuration_it_names(module: ModuleType,
 
     assert module.configured(unit) == "77ab"
     assert module.configured(tmp_path / "pacsops-none.service") is None
+
+
+def test_a_process_that_hides_its_environment_is_judged_by_its_age(module: ModuleType, tmp_path: Path) -> None:
+    """As nginx does. A unit file is written before the process it starts, and after the one it replaces."""
+    unit = tmp_path / "pacsops-viewer.service"
+    unit.write_text("[Service]\nEnvironment=CONFIGURATION=77ab\n")
+    written = int(unit.stat().st_mtime)
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+
+    assert module.outdated(unit, gone.pid, f"@{written - 60}")
+    assert not module.outdated(unit, gone.pid, f"@{written}")
+
+
+def test_a_target_is_never_outdated(module: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "pacsops.target").write_text("[Unit]\n")
+
+    assert not module.outdated(tmp_path / "pacsops.target", 0, "")
