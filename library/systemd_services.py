@@ -79,8 +79,7 @@ def main() -> None:
     restarted = [
         unit
         for unit, known in units.items()
-        if unit not in started
-        and outdated(folder / unit, int(known["MainPID"] or 0), known["ExecMainStartTimestamp"])
+        if unit not in started and outdated(folder / unit, int(known["MainPID"]), known["ExecMainStartTimestamp"])
     ]
     if not module.check_mode:
         if any(known["NeedDaemonReload"] == "yes" or not known["UnitFileState"] for known in units.values()):
