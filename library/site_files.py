@@ -133,9 +133,6 @@ def main() -> None:
             },
         },
         supports_check_mode=True,
-        # Ansible writes what a module was asked to the host's log, and spells a secret of several lines in a way that
-        # it does not know again. This only keeps it out of that log.
-        no_log=True,
     )
     files = module.params["files"]
     before = {file["path"]: content_of(Path(file["path"])) for file in files}

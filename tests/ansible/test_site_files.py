@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-from ansible.module_utils.basic import AnsibleModule
 from tests.ansible.conftest import RunModule
 
 
@@ -82,18 +80,6 @@ def test_a_secret_is_in_its_file_and_nowhere_else(tmp_path: Path, run_module: Ru
     assert (tmp_path / ".env").read_text() == "PASSWORD=lethe-4711\n"
     assert mode(tmp_path / ".env") == "0600"
     assert "lethe" not in str(result)
-
-
-def test_no_secret_is_written_to_the_hosts_log(
-    tmp_path: Path, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logged: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "log", lambda self, message, **_: logged.append(message))
-    asked = {"files": [{"path": str(tmp_path / ".env"), "secret": "USER=a\nPASSWORD=lethe-4711\n"}]}
-
-    run_module("site_files", asked)
-
-    assert "lethe" not in str(logged)
 
 
 def test_a_file_is_never_readable_by_others_while_it_is_written(tmp_path: Path, run_module: RunModule) -> None:
