@@ -93,6 +93,12 @@ certificates:
   type: dict
   sample:
     viewer: {certificate: view1/viewer.crt, key: view1/viewer.key, fingerprint: 4f1c, ends: "2027-12-01", made: false}
+ending:
+  description: Certificates of the site's own that end soon, in sentences; they are warnings, too.
+  returned: success
+  type: list
+  elements: str
+  sample: [the certificate of viewer on view1 ends on 2027-12-01]
 """
 
 from collections.abc import Mapping
@@ -148,14 +154,19 @@ def main() -> None:
     except (CertificateTrouble, OSError) as error:
         module.fail_json(msg=str(error))
     soon = now() + timedelta(days=module.params["renew_days"])
-    for service, one in issued.items():
-        if one.ends <= soon:
-            module.warn(f"the certificate of {service} on {module.params['host']} ends on {one.ends:%Y-%m-%d}")
+    ending = [
+        f"the certificate of {service} on {module.params['host']} ends on {one.ends:%Y-%m-%d}"
+        for service, one in issued.items()
+        if one.ends <= soon
+    ]
+    for finding in ending:
+        module.warn(finding)
     made = {service: one for service, one in issued.items() if one.why}
     module.exit_json(
         changed=bool(made) or bool(issuer and issuer.new),
         authority=str(Path(module.params["folder"]) / "ca.crt") if issuer else None,
         certificates={service: returned(one) for service, one in issued.items()},
+        ending=ending,
         diff={
             "before": "".join(f"{service}: {one.why}\n" for service, one in sorted(made.items())),
             "after": described(made),
