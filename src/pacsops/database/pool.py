@@ -117,6 +117,7 @@ class Database:
                 dbname=settings.postgres_db,
                 user=settings.postgres_user,
                 password=settings.postgres_password or None,
+                **_encryption(settings),
                 application_name=self._application,
                 connect_timeout=5,
                 # A PostgreSQL host that vanished without a word is noticed within half a minute.
@@ -132,6 +133,13 @@ class Database:
                 f"{'refused by' if refused else 'cannot reach'} {self._where}: {_first_line(error)}",
                 hint=f"check POSTGRES_USER and POSTGRES_PASSWORD in {settings.env_file}" if refused else self._hint,
             ) from error
+
+
+def _encryption(settings: Settings) -> dict[str, str]:
+    """libpq's words for it. Without an authority to believe, TLS would only look safe: then the site has none."""
+    if settings.postgres_sslrootcert is None:
+        return {}
+    return {"sslmode": "verify-full", "sslrootcert": str(settings.postgres_sslrootcert)}
 
 
 def _first_line(error: Exception) -> str:

@@ -45,3 +45,9 @@ def test_a_garbled_line_is_named_and_nothing_is_guessed(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="line 3"):
         Settings.load(file, environ={})
+
+
+def test_the_database_is_spoken_to_over_tls_when_an_authority_is_named() -> None:
+    """Empty, as the deployment writes it for a database on this host, is none."""
+    assert Settings.load(environ={"POSTGRES_SSLROOTCERT": ""}).postgres_sslrootcert is None
+    assert Settings.load(environ={"POSTGRES_SSLROOTCERT": "/ca.crt"}).postgres_sslrootcert == Path("/ca.crt")
