@@ -32,14 +32,17 @@ class Connection(asyncio.BufferedProtocol):
         self.view = memoryview(bytearray(READ_BUFFER))
         self.start = 0
         self.end = 0
+        self.ended: DimseError | None = None
+        """Why nothing comes any more."""
         self.lost: DimseError | None = None
-        """Why nothing comes any more; set once."""
+        """Why nothing can be written any more either."""
         self.address = _NAMELESS
         """Address of the peer, as text."""
         self._reader: asyncio.Future[None] | None = None
         self._flushed: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._paused = False
+        self._tls = False
         self._deadline = 0.0
         self._patience = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -49,8 +52,10 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        # 0: `flush` ends when the kernel has everything, and buffers that were written from may be used again.
-        transport.set_write_buffer_limits(high=0)
+        # `flush` ends when everything is gone, so that buffers that were written from may be used again. TLS, which
+        # copies, pauses at the limit, TCP above it.
+        self._tls = transport.get_extra_info("ssl_object") is not None
+        transport.set_write_buffer_limits(high=1 if self._tls else 0)
         self._socket = transport.get_extra_info("socket")
         address = transport.get_extra_info("peername")
         self.address = address[0] if isinstance(address, tuple) else _NAMELESS
@@ -70,9 +75,15 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
         _wake(self._reader)
 
+    def eof_received(self) -> bool:
+        """A peer that has nothing more to say may still listen, over TCP."""
+        self.ended = self.ended or _loss(None)
+        _wake(self._reader)
+        return not self._tls
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.lost is None:
-            self.lost = _loss(exc)
+        self.lost = self.lost or self.ended or _loss(exc)
+        self.ended = self.ended or self.lost
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -100,8 +111,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._make_room(need)
         while self.end - self.start < need:
-            if self.lost is not None:
-                raise self.lost
+            if self.ended is not None:
+                raise self.ended
             if self._paused and self._transport is not None:
                 self._paused = False
                 self._transport.resume_reading()
@@ -157,6 +168,7 @@ class Connection(asyncio.BufferedProtocol):
     def drop(self, why: DimseError) -> None:
         """Close at once, whatever was written."""
         self.lost = self.lost or why
+        self.ended = self.ended or why
         if self._transport is not None:
             self._transport.abort()
 

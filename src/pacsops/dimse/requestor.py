@@ -13,6 +13,7 @@ from typing import Final
 
 from pacsops.dimse.association import Association, Timeouts
 from pacsops.dimse.connection import connect
+from pacsops.dimse.errors import ConnectionLost
 from pacsops.dimse.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from pacsops.dimse.items import ExtendedNegotiation, OperationsWindow, UserIdentity, UserInformation
 from pacsops.dimse.negotiation import Context, agreed, propose
@@ -92,7 +93,10 @@ async def request_association(
     try:
         acceptance = await upper_layer.associate(request, terms.timeouts.associate)
         holds = agreed(request, acceptance, peer=acceptance.user)
-    except BaseException:
+    except BaseException as error:
+        if peer.tls and isinstance(error, ConnectionLost):
+            # Its alert mostly comes too late: the handshake of TLS 1.3 is over for us before it saw our certificate.
+            error.hint = "peers hang up like this on a certificate they do not believe: look at ours, and their log"
         upper_layer.abort()
         await upper_layer.linger()
         raise

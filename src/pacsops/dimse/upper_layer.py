@@ -105,7 +105,7 @@ class UpperLayer:
                 connection.begin_close()
                 self._end(AssociationAborted(pdu.source, pdu.reason))
             case Action.AA_4 | Action.AA_5:
-                self._end(connection.lost or AssociationEnded("the connection is closed"))
+                self._end(connection.ended or AssociationEnded("the connection is closed"))
 
     def _say(self, pdu: ControlPdu) -> None:
         """What a closed connection means is told by event 17, whatever was to be said."""
@@ -195,7 +195,7 @@ class UpperLayer:
             self._check(kind, length)
             await connection.fill(HEADER.size + length, seconds)
         except DimseError:
-            if connection.lost is not None and self.over is None:
+            if connection.ended is not None and self.over is None:
                 self.happen(Event.TRANSPORT_CLOSED)
             raise
         body = connection.start + HEADER.size
@@ -242,7 +242,7 @@ class UpperLayer:
         try:
             await self.connection.fill(need, seconds)
         except DimseError:
-            if self.connection.lost is not None and self.over is None:
+            if self.connection.ended is not None and self.over is None:
                 self.happen(Event.TRANSPORT_CLOSED)
             raise
 
