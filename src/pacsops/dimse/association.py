@@ -100,11 +100,14 @@ class Association:
             OperationFailed: the peer did not take it.
             DimseError: the association ended; whether the peer has the instance is not known.
         """
-        with contextlib.ExitStack() as opened:
-            stored = source if isinstance(source, StoredInstance) else opened.enter_context(StoredInstance(source))
-            instance = stored.instance
-            context, _ = self.agreed.context_for(instance.sop_class_uid, instance.transfer_syntax_uid)
-            async with self._turns:
+        # A file is opened when its turn comes: thousands of stores may have been started.
+        async with self._turns:
+            with contextlib.ExitStack() as opened:
+                stored = (
+                    source if isinstance(source, StoredInstance) else opened.enter_context(StoredInstance(source))
+                )
+                instance = stored.instance
+                context, _ = self.agreed.context_for(instance.sop_class_uid, instance.transfer_syntax_uid)
                 request = Command(
                     field=Operation.C_STORE,
                     sop_class_uid=instance.sop_class_uid,

@@ -186,7 +186,9 @@ class Connection(asyncio.BufferedProtocol):
             larger = memoryview(bytearray(need))
             larger[:held] = self.view[self.start : self.end]
             self.view = larger
-        elif held == 0 or len(self.view) - self.start < need or self.end == len(self.view):
+        elif held == 0:
+            pass
+        elif len(self.view) - self.start < need or self.end == len(self.view):
             self.view[:held] = bytes(self.view[self.start : self.end])
         else:
             return

@@ -45,7 +45,8 @@ class StoreRequest:
         """Why the rest will not come."""
         self._messages = messages
         self._context = context
-        self._over = asyncio.Event()
+        self._over: asyncio.Event | None = None
+        self._abandoned = False
 
     def __aiter__(self) -> Self:
         return self
@@ -62,17 +63,21 @@ class StoreRequest:
         except DimseError as error:
             self.broken = error
             raise
-        if self.whole:
+        if self.whole and self._over is not None:
             self._over.set()
         return views
 
     async def read(self) -> None:
         """Until all of it has come, or nobody reads it any more."""
-        await self._over.wait()
+        if not self.whole and not self._abandoned:
+            self._over = asyncio.Event()
+            await self._over.wait()
 
     def give_up(self) -> None:
         """Nobody reads it any more."""
-        self._over.set()
+        self._abandoned = True
+        if self._over is not None:
+            self._over.set()
 
 
 @dataclass(frozen=True, slots=True)

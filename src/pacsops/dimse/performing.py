@@ -64,6 +64,7 @@ class Performer:
                 if isinstance(message, tuple):
                     await self._perform(*message)
                 elif isinstance(message, ReleaseRequest):
+                    await self._finish()
                     self._upper_layer.happen(Event.RELEASE_RESPONSE)
                     return
         except PeerSilent:
@@ -75,6 +76,13 @@ class Performer:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
+
+    async def _finish(self) -> None:
+        """Answer what is under way (AR-7) before a release is; nobody waits for matches any more."""
+        for message_id in self._queries:
+            self._running[message_id].cancel()
+        if self._running:
+            await asyncio.wait(list(self._running.values()))
 
     async def _perform(self, context: int, command: Command) -> None:
         handlers = self._handlers

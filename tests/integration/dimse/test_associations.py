@@ -47,11 +47,20 @@ from pacsops.dimse import (
     associate,
     request_association,
 )
-from pacsops.dimse.items import UserInformation
-from pacsops.dimse.pdu import Abort, AnsweredContext, AssociateAccept, AssociateReject, AssociateRequest
+from pacsops.dimse.items import Role, UserInformation
+from pacsops.dimse.pdu import (
+    Abort,
+    AnsweredContext,
+    AssociateAccept,
+    AssociateReject,
+    AssociateRequest,
+    PduType,
+    decode,
+)
 
 ECHO = [Context(VERIFICATION)]
-SHORT = Terms(timeouts=Timeouts(connect=1, associate=0.5, response=0.5, close=0.2))
+SHORT = Terms(timeouts=Timeouts(connect=5, associate=5, response=0.5, close=0.2))
+IMPATIENT = Terms(timeouts=Timeouts(connect=5, associate=0.5, response=5, close=0.2))
 
 
 async def rejection(port: int, *, called: str = "ANY", calling: str = "EDGE", terms: Terms | None = None) -> Any:
@@ -327,6 +336,28 @@ async def test_no_context_and_too_many_are_mistakes_of_the_caller(number: int) -
             pass
 
 
+@in_loop
+async def test_who_calls_is_scu_and_not_scp() -> None:
+    request = AssociateRequest(
+        called_aet="ANY",
+        calling_aet="EDGE",
+        contexts=(),
+        user=UserInformation(roles=(Role(CT, True, True),)),
+    )
+
+    def ask(port: int) -> AssociateAccept:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(request.encode())
+            answer = decode(PduType.ASSOCIATE_AC, connection.recv(10_000)[6:])
+            assert isinstance(answer, AssociateAccept)
+            return answer
+
+    async with receiving() as (_, acceptor):
+        answer = await asyncio.to_thread(ask, acceptor.port)
+
+    assert answer.user.roles == (Role(CT, True, False),)
+
+
 # peers that fail us
 
 
@@ -347,7 +378,7 @@ async def test_a_peer_that_accepts_connections_and_says_nothing_is_left() -> Non
         BlackHole() as silent,
         pytest.raises(PeerSilent, match=r"no answer to the association request within 0\.5 s"),
     ):
-        await request_association(local(silent.port), "EDGE", ECHO, SHORT)
+        await request_association(local(silent.port), "EDGE", ECHO, IMPATIENT)
 
 
 @in_loop
@@ -489,7 +520,7 @@ async def test_two_releases_that_cross_end_in_order() -> None:
 @in_loop
 async def test_a_release_that_is_never_answered_ends_in_an_abort() -> None:
     with accepting() as port:
-        async with associate(local(port), "EDGE", ECHO, SHORT) as association:
+        async with associate(local(port), "EDGE", ECHO, IMPATIENT) as association:
             pass
 
     assert association.ended is not None

@@ -53,7 +53,7 @@ def heard(content: bytes, pieces: list[int]) -> tuple[bytes, Receiver]:
     async def send() -> tuple[bytes, Receiver]:
         uncaught: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: uncaught.append(context))
-        async with receiving(patience=1, idle=1, artim=1) as (receiver, acceptor):
+        async with receiving(patience=10, idle=10, artim=10) as (receiver, acceptor):
             reader, writer = await asyncio.open_connection("127.0.0.1", acceptor.port)
             at = 0
             for length in pieces:
@@ -62,7 +62,7 @@ def heard(content: bytes, pieces: list[int]) -> tuple[bytes, Receiver]:
                 await asyncio.sleep(0)
             writer.write(content[at:])
             writer.write_eof()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 answer = await reader.read()
             writer.close()
         assert not uncaught

@@ -313,6 +313,20 @@ async def test_fragments_of_any_size_make_the_same_data_set() -> None:
     assert receiver.kept[0].length == 4096
 
 
+@in_loop
+async def test_a_pdu_longer_than_we_offered_is_taken_nevertheless() -> None:
+    receiver = Receiver()
+
+    def act(scanner: Scanner) -> bytes:
+        scanner.send(scanner.store() + fragment(1, False, bytes(1_000_000), 1_000_006))
+        return scanner.read()
+
+    answer = await with_scanner(receiver, act, maximum_length=4096)
+
+    assert Command.decode(answer[12:]).status == 0x0000
+    assert receiver.kept[0].length == 1_000_000
+
+
 @pytest.mark.parametrize(
     ("violation", "reason"),
     [
@@ -410,3 +424,23 @@ async def test_the_same_message_id_twice_at_a_time_is_refused() -> None:
     receiver = Slow()
     assert await with_scanner(receiver, act, user={"window": OperationsWindow(4, 1)}) == [0x0210, 0x0000]
     assert len(receiver.kept) == 1
+
+
+@in_loop
+async def test_a_release_waits_for_answers_that_are_owed() -> None:
+    loop = asyncio.get_running_loop()
+    released = asyncio.Event()
+
+    class Slow(Receiver):
+        async def store(self, request: StoreRequest) -> Answer:
+            answer = await super().store(request)
+            await released.wait()
+            return answer
+
+    def act(scanner: Scanner) -> list[int]:
+        instance = fragment(1, False, bytes(100), 16384)
+        scanner.send(scanner.store(7) + instance + scanner.store(8) + instance + b"\5\0\0\0\0\4\0\0\0\0")
+        loop.call_soon_threadsafe(released.set)
+        return [scanner.read()[0] for _ in range(3)]
+
+    assert await with_scanner(Slow(), act, user={"window": OperationsWindow(4, 1)}) == [4, 4, 6]

@@ -157,6 +157,16 @@ async def test_within_an_operations_window_answers_are_not_waited_for(tmp_path: 
     assert {one.sha256 for one in receiver.kept} == {one.sha256 for one in samples}
 
 
+@in_loop
+async def test_thousands_of_stores_may_be_started_at_once(tmp_path: Path) -> None:
+    """More than there may be open files (usually 1024)."""
+    sample = a_sample(tmp_path)
+    async with connected(contexts(sample)) as (association, receiver):
+        await asyncio.gather(*(association.store(sample.path) for _ in range(1500)))
+
+    assert len(receiver.kept) == 1500
+
+
 def test_a_peer_without_a_window_gets_one_at_a_time(tmp_path: Path) -> None:
     samples = [a_sample(tmp_path) for _ in range(4)]
 
