@@ -8,7 +8,18 @@ from collections.abc import Mapping
 
 import click
 
-from pacsops.cli import database, deliveries, destinations, history, orders, reconcile, routes, status, version
+from pacsops.cli import (
+    database,
+    deliveries,
+    destinations,
+    failures,
+    history,
+    orders,
+    reconcile,
+    routes,
+    status,
+    version,
+)
 from pacsops.cli.parameters import wants_json
 from pacsops.cli.render import show_error, write_json
 from pacsops.cli.site import Site, pass_site
@@ -93,6 +104,7 @@ def _assemble() -> None:
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,
+            failures.failures,
             history.history,
             orders.retry,
             orders.skip,

@@ -10,7 +10,7 @@ import click
 
 from pacsops.cli.health import Health, Issue, examine, for_how_long
 from pacsops.cli.parameters import json_option
-from pacsops.cli.render import Page, count, lasting, moment, size, studies, write_json
+from pacsops.cli.render import Page, count, deliveries, lasting, moment, size, studies, write_json
 from pacsops.cli.site import Site, pass_site
 
 _SIGNS = {"running": "✅", "down": "❌", "refused": "❌", "silent": "❌", "never ran": "❌"}
@@ -49,6 +49,7 @@ def as_document(health: Health) -> dict[str, Any]:
         "services": health.services,
         "storage": health.storage,
         "routing": asdict(health.routing) if health.routing else {},
+        "overdue": [asdict(level) for level in health.overdue],
         "destinations": [destination.as_dict() for destination in health.destinations],
         "routes": {
             "hash": rules.table.hash if rules else None,
@@ -109,6 +110,9 @@ def _print_routing(page: Page, health: Health) -> None:
         ("⏳", "Pending", studies(counts.pending_studies) + (f", oldest {lasting(oldest)}" if oldest else "")),
         ("⚠", "Stuck", studies(counts.stuck_studies)),
     ]
+    if health.overdue:
+        late = sum(level.deliveries for level in health.overdue)
+        rows.append(("⏰", "Overdue", f"{deliveries(late)}, longest {lasting(health.overdue[0].late_seconds)}"))
     for sign, label, value in rows:
         page.line(f"{label + ':':<18}{value}", sign)
 

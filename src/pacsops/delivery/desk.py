@@ -14,6 +14,8 @@ from typing import Any
 from pacsops.database import Database, Transaction
 from pacsops.database.pool import Row
 from pacsops.delivery import breaker, sql
+from pacsops.delivery.failures import failure_groups
+from pacsops.delivery.levels import LATE, overdue
 from pacsops.delivery.model import (
     OPEN,
     Delivery,
@@ -37,9 +39,11 @@ __all__ = [
     "deliveries",
     "delivery",
     "destination_health",
+    "failure_groups",
     "find_study",
     "newest_routes",
     "open_deliveries",
+    "overdue",
     "retry",
     "route_counts",
     "router_beat",
@@ -54,8 +58,8 @@ _DELIVERY = """
     id, source, study_id, study_uid, patient_name, patient_id, study_description, study_date, level, resource_id,
     route_name AS route, destination, priority, status, cardinality(instances) AS instance_count,
     cardinality(delivered_instances) AS delivered_count, attempt_count, max_attempts, next_retry_at, last_error,
-    last_error_class, last_error_at, job_id, created_at, open_since, updated_at,
-    completed_at
+    last_error_class, last_error_at, job_id, created_at, open_since, updated_at, completed_at,
+    open_since + make_interval(secs => deliver_within) AS due_at
 """
 _STUDY = """
     source, study_id, study_uid, accession_number, patient_name, patient_id, study_description, study_date,
@@ -126,9 +130,10 @@ def deliveries(
     study_id: str | None = None,
     destination: str | None = None,
     since: datetime | None = None,
+    overdue: bool = False,
     limit: int | None = None,
 ) -> list[Delivery]:
-    """Deliveries, the oldest first; `since` is about their last change."""
+    """Deliveries, the oldest first; `since` is about their last change, `overdue` takes only those that are late."""
     with database.transaction() as tx:
         rows = tx.all(
             f"""
@@ -137,12 +142,14 @@ def deliveries(
                AND (%(study_id)s::text IS NULL OR study_id = %(study_id)s)
                AND (%(destination)s::text IS NULL OR destination = %(destination)s)
                AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s)
+               AND (NOT %(overdue)s OR ({LATE}))
              ORDER BY id LIMIT %(limit)s
             """,  # noqa: S608
             statuses=None if statuses is None else sorted(statuses),
             study_id=study_id,
             destination=destination,
             since=since,
+            overdue=overdue,
             limit=limit,
         )
     return [_delivery(row) for row in rows]

@@ -39,6 +39,8 @@ class ErrorClass(StrEnum):
     PEER_STATUS = "peer-status"
     UNKNOWN_DESTINATION = "unknown-destination"
     VANISHED = "vanished"
+    NOT_KEPT = "not-kept"
+    """The destination answered success and does not have it."""
     ORTHANC = "orthanc"
     ORTHANC_AWAY = "orthanc-away"
     """Orthanc could not work at all; nothing about this delivery."""
@@ -119,6 +121,8 @@ class Delivery:
     """When it was planned, or last taken up again: a kept promise whose study grew, an operator's retry."""
     updated_at: datetime
     completed_at: datetime | None
+    due_at: datetime | None
+    """By when its route wants it done (`deliver_within` after open_since); None: no service level."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

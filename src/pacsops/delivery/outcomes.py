@@ -67,10 +67,22 @@ def fail(database: Database, claim: Claim, failure: Failure) -> Failed:
             wait=decision.seconds if isinstance(decision, Wait) else 0.0,
             reason=failure.reason,
             error_class=failure.error_class.value,
+            dimse_status=failure.dimse_status,
+            sop_class=failure.sop_class,
+            transfer_syntax=failure.transfer_syntax,
         )
         if row is None:
             return Failed(held=False)
-        record(tx, Event.SEND_FAILED, row, error=failure.reason, error_class=failure.error_class.value)
+        record(
+            tx,
+            Event.SEND_FAILED,
+            row,
+            error=failure.reason,
+            error_class=failure.error_class.value,
+            dimse_status=failure.dimse_status,
+            sop_class=failure.sop_class,
+            transfer_syntax=failure.transfer_syntax,
+        )
         if waits:
             record(tx, Event.SEND_RETRY_SCHEDULED, row, next_retry_at=row["next_retry_at"])
         else:
