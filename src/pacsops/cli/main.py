@@ -16,6 +16,7 @@ from pacsops.cli import (
     history,
     orders,
     reconcile,
+    replay,
     routes,
     status,
     version,
@@ -120,6 +121,8 @@ def _assemble() -> None:
         "Routes": (routes.routes, routes.route_status),
         "Maintenance": (database.db_migrate, show_help),
     }
+    assert isinstance(routes.routes, click.Group)
+    routes.routes.add_command(replay.replay)
     for commands in orthanc.sections.values():
         for command in commands:
             orthanc.add_command(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from datetime import datetime
 
@@ -10,11 +9,10 @@ import click
 
 from pacsops.cli.deliveries import warn_without_router
 from pacsops.cli.parameters import Since, json_option
+from pacsops.cli.progress import Progress
 from pacsops.cli.render import Page, deliveries, moment, studies, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
-
-_SILENT_SECONDS = 2.0
 
 
 @click.command("reconcile")
@@ -35,7 +33,7 @@ def reconcile(site: Site, ctx: click.Context, since: datetime, as_json: bool) ->
     """
     from pacsops.router import reconcile as scan  # noqa: PLC0415 (loads the router for this command alone)
 
-    result = scan.reconcile(site.db, site.orthanc, since, _Progress())
+    result = scan.reconcile(site.db, site.orthanc, since, Progress("compared"))
     if as_json:
         write_json({"since": since, **asdict(result)})
         ctx.exit(1 if result.unreadable else 0)
@@ -52,15 +50,3 @@ def reconcile(site: Site, ctx: click.Context, since: datetime, as_json: bool) ->
             "Orthanc's log says more; the router tries again by itself",
         )
         ctx.exit(1)
-
-
-class _Progress:
-    """Says on stderr how far a scan is, once it takes longer than two seconds, and then once a second."""
-
-    def __init__(self) -> None:
-        self._speak_at = time.monotonic() + _SILENT_SECONDS
-
-    def __call__(self, scanned: int, held: int) -> None:
-        if time.monotonic() >= self._speak_at:
-            self._speak_at = time.monotonic() + 1
-            click.echo(f"{scanned:,} of {studies(held)} compared…", err=True)

@@ -29,7 +29,7 @@ from pacsops.delivery.model import (
 )
 from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
 from pacsops.delivery.timeline import record_all
-from pacsops.delivery.versions import newest_routes, router_beat, routes_in_force
+from pacsops.delivery.versions import newest_routes, previous_routes, router_beat, routes_in_force
 from pacsops.errors import AmbiguousStudy, UnknownStudy
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "newest_routes",
     "open_deliveries",
     "overdue",
+    "previous_routes",
     "retry",
     "route_counts",
     "router_beat",
