@@ -17,6 +17,7 @@ from pacsops.cli.site import Site
 from pacsops.delivery import desk
 from pacsops.delivery.levels import Overdue
 from pacsops.delivery.model import RoutesVersion, RoutingCounts
+from pacsops.delivery.verification import Unverified
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, SchemaMismatch
 from pacsops.orthanc import Modality, all_modalities
 from pacsops.routes import RoutesInvalid, unknown_destinations
@@ -49,6 +50,7 @@ class Health:
     storage: dict[str, Any] = field(default_factory=dict)
     routing: RoutingCounts | None = None
     overdue: list[Overdue] = field(default_factory=list)
+    unverified: list[Unverified] = field(default_factory=list)
     destinations: list[DestinationState] = field(default_factory=list)
     rules: Rules | None = None
     rejected: RoutesVersion | None = None
@@ -208,6 +210,12 @@ def _look_at_routing(site: Site, health: Health) -> None:
             f" {lasting(worst.late_seconds)}: {worst.route} to {worst.destination}"
             f" within {as_text(worst.deliver_within)}.",
             "`orthanc show-pending --overdue` says what each waits for",
+        )
+    health.unverified = desk.unverified(site.db)
+    for group in health.unverified:
+        health.warning(
+            f"{deliveries(group.deliveries)} to {group.destination} could not be verified: {group.reason}.",
+            f"`orthanc reconcile --destination {group.destination}` asks it again",
         )
     if counts.unevaluated:
         first = desk.unevaluated(site.db)[0]

@@ -18,6 +18,7 @@ from pacsops.delivery.desk import DeliveryFilter
 from pacsops.delivery.model import Delivery, Status
 from pacsops.errors import AmbiguousStudy, NothingToDo, UnknownStudy
 
+_FAILED = frozenset({Status.PENDING, Status.FAILED, Status.STUCK})
 _LISTED = 20  # deliveries announced one by one; more are counted
 
 
@@ -65,9 +66,12 @@ def retry(  # noqa: PLR0913 (one parameter an option)
     """
     if sum((target is not None, every, group is not None)) != 1:
         raise click.UsageError("Name a study or a delivery's number, or say --all, or --group: one of them.")
+    if group is not None and force:
+        raise click.UsageError("--group is of what failed: --force has nothing to add.")
     if every and force and destination is None:
         raise click.UsageError("--all --force sends everything ever delivered again: name a --destination too.")
-    order: Order = partial(desk.retry, by=operator(), force=force)
+    # What waits in a group is to go at once too: `statuses` keeps force from what has arrived.
+    order: Order = partial(desk.retry, by=operator(), force=force or group is not None)
     wanted = _of_group(site.db, group, destination) if group else _wanted(site.db, target, destination)
     changed = _carry_out(
         site.db,
@@ -182,7 +186,8 @@ def _of_group(database: Database, name: str, destination: str | None) -> Deliver
     """
     for group in desk.failure_groups(database):
         if group.id == name.strip().lower():
-            return DeliveryFilter(delivery_ids=group.members(database), destination=destination)
+            chosen = group.members(database)
+            return DeliveryFilter(delivery_ids=chosen, destination=destination, statuses=_FAILED)
     raise NothingToDo(
         f"Nothing to do: no group of failures is called {name!r} now.", hint="`orthanc failures` lists them"
     )
@@ -224,7 +229,8 @@ def _carry_out(  # noqa: PLR0913
     if not dry_run:
         if ask and not confirm(f"Retry {deliveries(len(chosen))}?", yes=False):
             raise NothingToDo("Nothing was changed.")
-        announced = DeliveryFilter(delivery_ids=tuple(delivery.id for delivery in chosen))
+        numbers = tuple(delivery.id for delivery in chosen)
+        announced = DeliveryFilter(delivery_ids=numbers, statuses=wanted.statuses)
         chosen = order(database, announced, dry_run=False)
     if as_json:
         rows = [{**delivery.as_dict(), "status_before": delivery.status, "status": becomes} for delivery in chosen]

@@ -50,6 +50,7 @@ def as_document(health: Health) -> dict[str, Any]:
         "storage": health.storage,
         "routing": asdict(health.routing) if health.routing else {},
         "overdue": [asdict(level) for level in health.overdue],
+        "unverified": [asdict(group) for group in health.unverified],
         "destinations": [destination.as_dict() for destination in health.destinations],
         "routes": {
             "hash": rules.table.hash if rules else None,

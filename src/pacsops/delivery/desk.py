@@ -29,11 +29,13 @@ from pacsops.delivery.model import (
 )
 from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
 from pacsops.delivery.timeline import record_all
+from pacsops.delivery.verification import Method, set_verification, unverified
 from pacsops.delivery.versions import newest_routes, previous_routes, router_beat, routes_in_force
 from pacsops.errors import AmbiguousStudy, UnknownStudy
 
 __all__ = [
     "DeliveryFilter",
+    "Method",
     "cancel",
     "counts",
     "deliveries",
@@ -50,9 +52,11 @@ __all__ = [
     "router_beat",
     "routes_in_force",
     "set_concurrency",
+    "set_verification",
     "skip",
     "timeline",
     "unevaluated",
+    "unverified",
 ]
 
 _DELIVERY = """
@@ -60,7 +64,9 @@ _DELIVERY = """
     route_name AS route, destination, priority, status, cardinality(instances) AS instance_count,
     cardinality(delivered_instances) AS delivered_count, attempt_count, max_attempts, next_retry_at, last_error,
     last_error_class, last_error_at, job_id, created_at, open_since, updated_at, completed_at,
-    open_since + make_interval(secs => deliver_within) AS due_at
+    open_since + make_interval(secs => deliver_within) AS due_at,
+    CASE WHEN status = 'success' AND verified_at >= completed_at THEN verified_at END AS verified_at,
+    CASE WHEN status = 'success' THEN verify_error END AS verify_error
 """
 _STUDY = """
     source, study_id, study_uid, accession_number, patient_name, patient_id, study_description, study_date,
@@ -181,7 +187,7 @@ def destination_health(database: Database) -> dict[str, DestinationHealth]:
             """
             SELECT h.destination, h.breaker, h.max_concurrency, h.consecutive_failures, h.opened_at, h.open_reason,
                    h.next_probe_at, h.last_success_at, h.last_failure_at, h.last_error, h.last_echo_at,
-                   h.last_echo_ms,
+                   h.last_echo_ms, h.verify,
                    coalesce(s.waiting, 0) AS waiting, coalesce(s.stuck, 0) AS stuck
               FROM destination_health h
               LEFT JOIN (SELECT destination, count(*) FILTER (WHERE status <> 'stuck') AS waiting,

@@ -19,6 +19,7 @@ SELECT id, study_id, destination, status, last_error_class AS error_class, last_
        CASE WHEN failure_told_at = last_error_at THEN failure_syntax END AS transfer_syntax
   FROM routing_state
  WHERE status IN ('failed', 'stuck')
+    OR (status = 'pending' AND last_error_class IN ('not-kept', 'unknown-destination'))
 """
 _GROUPS = f"""
 SELECT destination, error_class, dimse_status, sop_class, transfer_syntax,

@@ -28,6 +28,7 @@ ALLOWED_KEYS = frozenset(
         "instances",
         "error",
         "error_class",
+        "status",
         "route_version",
         "problems",
         "routes",

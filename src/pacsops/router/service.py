@@ -20,6 +20,7 @@ from pacsops.router.probes import Probes
 from pacsops.router.reconcile import scan_when_due
 from pacsops.router.routes_watch import RoutesWatch
 from pacsops.router.site import Site
+from pacsops.router.verify import Verifier
 from pacsops.router.wake import WakeListener
 from pacsops.settings import Settings
 
@@ -37,6 +38,7 @@ class Router:
         self._feed = Feed(self.site)
         self._dispatcher = Dispatcher(self.site)
         self._probes = Probes(self.site)
+        self._verifier = Verifier(self.site)
         watch = RoutesWatch(self.site, settings.routes_file)
         self._loops = [
             Loop("routes", watch.step),
@@ -44,6 +46,7 @@ class Router:
             Loop("settle", self._feed.settle),
             Loop("dispatch", self._dispatcher.step, self.site.dispatch_wake),
             Loop("probe", self._probes.step),
+            Loop("verify", self._verifier.step),
             Loop("scan", lambda: scan_when_due(self.site)),
             Loop("beat", self._beat),
         ]
@@ -72,6 +75,7 @@ class Router:
         for loop in self._loops:
             loop.join(_STOP_SECONDS)
         self._probes.close()
+        self._verifier.close()
         with suppress(DatabaseUnreachable):
             withdraw(self.site.database, self.site.worker)
         _LOG.info("router_stopped", worker=self.site.worker)

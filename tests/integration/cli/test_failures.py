@@ -78,6 +78,30 @@ def test_the_printed_command_retries_the_whole_group_and_nothing_else(site: Site
     assert (again.exit_code, "orthanc failures" in again.stderr) == (1, True)
 
 
+def test_what_waits_in_a_group_goes_at_once_and_what_arrived_is_left_alone(site: Site, cli: CommandLine) -> None:
+    waits = site.fail(site.promise("one"), "timeout", ErrorClass.TIMEOUT)
+    (group,) = cli.json("failures")["groups"]
+
+    assert cli("retry", "--group", group["id"], "--force", "--yes").exit_code == 2
+    assert cli("retry", "--group", group["id"], "--yes").exit_code == 0
+
+    assert site.delivery(waits.id).status is Status.PENDING
+    assert site.delivery(waits.id).attempt_count == 0
+    site.succeed(waits)
+    assert cli("retry", "--group", group["id"], "--yes").exit_code == 1
+
+
+def test_deliveries_to_a_destination_nobody_configured_are_a_group(site: Site, cli: CommandLine) -> None:
+    site.promise("one")
+    (taken,) = claim(site.database, "host:1")
+    outcomes.not_configured(site.database, taken, Failure(ErrorClass.UNKNOWN_DESTINATION, "Orthanc has no MERCURE"))
+
+    (group,) = cli.json("failures")["groups"]
+
+    assert (group["error_class"], group["waiting"]) == ("unknown-destination", 1)
+    assert "orthanc add-destination --name MERCURE" in group["fix"]
+
+
 def test_nothing_failed_is_said_so(site: Site, cli: CommandLine) -> None:
     site.succeed(site.promise())
 
