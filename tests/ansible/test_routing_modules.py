@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from tests.ansible.conftest import RunModule
-from tests.support.deliveries import in_state, promise
+from tests.support.deliveries import as_delivered, in_state, promise
 from tests.support.orthanc import OrthancServer
 from tests.support.studies import a_study
 
 from pacsops.database import Database
-from pacsops.delivery import desk
+from pacsops.delivery import desk, verification
 from pacsops.delivery.model import Status
 from pacsops.delivery.versions import note_routes
 from pacsops.routes import load_routes
@@ -151,3 +151,18 @@ def test_a_replay_of_a_wrong_file_fails_with_every_problem(
 
     assert result["failed"]
     assert "nme" in result["msg"]
+
+
+def test_what_is_late_and_what_could_not_be_verified_are_findings(
+    database: Database, stuck: int, env_file: str, run_module: RunModule
+) -> None:
+    with database.transaction() as tx:
+        tx.run("UPDATE routing_state SET deliver_within = 60, open_since = now() - interval '1 hour'")
+    verification.set_verification(database, "PACS", verification.Method.FIND)
+    number, _ = in_state(database, Status.SUCCESS, "PACS", study="other")
+    verification.no_answer(database, as_delivered(database, number), "it does not offer C-FIND")
+
+    findings = run_module("routing_info", {"env_file": env_file})["findings"]
+
+    assert any("overdue by route all to MODLINK" in finding for finding in findings)
+    assert "1 delivery is not verified at PACS: it does not offer C-FIND" in findings

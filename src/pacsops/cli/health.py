@@ -17,6 +17,7 @@ from pacsops.cli.site import Site
 from pacsops.delivery import desk
 from pacsops.delivery.levels import Overdue
 from pacsops.delivery.model import RoutesVersion, RoutingCounts
+from pacsops.delivery.nightly import Reconciliation
 from pacsops.delivery.verification import Unverified
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, SchemaMismatch
 from pacsops.orthanc import Modality, all_modalities
@@ -51,6 +52,8 @@ class Health:
     routing: RoutingCounts | None = None
     overdue: list[Overdue] = field(default_factory=list)
     unverified: list[Unverified] = field(default_factory=list)
+    reconciled: Reconciliation | None = None
+    """The last nightly one."""
     destinations: list[DestinationState] = field(default_factory=list)
     rules: Rules | None = None
     rejected: RoutesVersion | None = None
@@ -211,6 +214,7 @@ def _look_at_routing(site: Site, health: Health) -> None:
             f" within {as_text(worst.deliver_within)}.",
             "`orthanc show-pending --overdue` says what each waits for",
         )
+    health.reconciled = desk.last_reconciliation(site.db)
     health.unverified = desk.unverified(site.db)
     for group in health.unverified:
         health.warning(

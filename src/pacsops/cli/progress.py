@@ -19,6 +19,10 @@ class Progress:
         self._speak_at = time.monotonic() + _SILENT_SECONDS
 
     def __call__(self, number: int, of: int) -> None:
+        self.say(f"{number:,} of {studies(of)} {self._done}…")
+
+    def say(self, words: str) -> None:
+        """These words, if it is time."""
         if time.monotonic() >= self._speak_at:
             self._speak_at = time.monotonic() + 1
-            click.echo(f"{number:,} of {studies(of)} {self._done}…", err=True)
+            click.echo(words, err=True)

@@ -27,9 +27,10 @@ from pacsops.delivery.model import (
     TimelineEvent,
     UnevaluatedStudy,
 )
+from pacsops.delivery.nightly import last_reconciliation
 from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
 from pacsops.delivery.timeline import record_all
-from pacsops.delivery.verification import Method, set_verification, unverified
+from pacsops.delivery.verification import Method, methods, set_verification, unverified
 from pacsops.delivery.versions import newest_routes, previous_routes, router_beat, routes_in_force
 from pacsops.errors import AmbiguousStudy, UnknownStudy
 
@@ -43,6 +44,8 @@ __all__ = [
     "destination_health",
     "failure_groups",
     "find_study",
+    "last_reconciliation",
+    "methods",
     "newest_routes",
     "open_deliveries",
     "overdue",

@@ -59,6 +59,8 @@ class Delivered:
     """How often it was asked about before."""
     reference: str | None
     """The storage commitment under way."""
+    verified: bool
+    """It was asked about since it was completed, and was all there."""
 
     @classmethod
     def of(cls, row: Row) -> Delivered:
@@ -71,6 +73,7 @@ class Delivered:
             completed_at=row["completed_at"],
             asked=row["verify_count"],
             reference=row["verify_reference"],
+            verified=row["verified_at"] is not None and row["verified_at"] >= row["completed_at"],
         )
 
 
@@ -146,7 +149,7 @@ def delivered_since(
         rows = tx.all(
             """
             SELECT id, destination, study_id, route_name, delivered_instances, completed_at, verify_count,
-                   verify_reference
+                   verify_reference, verified_at
               FROM routing_state
              WHERE destination = %(destination)s AND source = %(source)s AND status = 'success'
                AND completed_at >= %(since)s AND completed_at < now() - make_interval(secs => %(settled)s)
@@ -156,18 +159,32 @@ def delivered_since(
             destination=destination,
             source=source,
             since=since,
-            settled=FIRST_LOOK_SECONDS + sum(LOOK_AGAIN_SECONDS),
+            settled=_settled(),
             after=after,
             most=most,
         )
     return [Delivered.of(row) for row in rows]
 
 
+def ask_anew(database: Database, destination: str, since: datetime, *, dry_run: bool) -> int:
+    """Everything completed since a moment and settled is to be asked about again by the router; how many."""
+    which = """
+         WHERE destination = %(destination)s AND status = 'success'
+           AND completed_at >= %(since)s AND completed_at < now() - make_interval(secs => %(settled)s)
+    """
+    order = f"UPDATE routing_state SET verify_at = now(), verify_count = 0, verify_reference = NULL {which}"  # noqa: S608
+    with database.transaction() as tx:
+        wanted = {"destination": destination, "since": since, "settled": _settled()}
+        if dry_run:
+            return int(tx.one(f"SELECT count(*) AS n FROM routing_state {which}", **wanted)["n"])  # noqa: S608
+        return tx.run(order, **wanted)
+
+
 def has_all(database: Database, delivered: Delivered, method: Method) -> bool:
     """The destination has every image. False: the delivery was taken up again meanwhile."""
     with database.transaction() as tx:
         row = tx.one_or_none(sql.NOTE_VERIFIED, id=delivered.delivery_id, completed_at=delivered.completed_at)
-        if row is not None:
+        if row is not None and not delivered.verified:
             record(tx, Event.DELIVERY_VERIFIED, row, instances=len(delivered.instances), method=method.value)
     return row is not None
 
@@ -253,6 +270,11 @@ def unverified(database: Database) -> list[Unverified]:
             """
         )
     return [Unverified(**row) for row in rows]
+
+
+def _settled() -> float:
+    """Seconds after which a delivery is no longer the router's own first looks' to judge."""
+    return FIRST_LOOK_SECONDS + sum(LOOK_AGAIN_SECONDS)
 
 
 def _put_off(

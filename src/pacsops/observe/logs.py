@@ -39,6 +39,8 @@ ALLOWED_KEYS = frozenset(
         "planned",
         "grown",
         "scanned",
+        "asked",
+        "lacking",
         "seconds",
         "component",
         "worker",

@@ -16,6 +16,7 @@ from pacsops.orthanc import Orthanc
 from pacsops.router.dispatcher import Dispatcher
 from pacsops.router.feed import Feed
 from pacsops.router.loop import Loop
+from pacsops.router.nightly import Nightly
 from pacsops.router.probes import Probes
 from pacsops.router.reconcile import scan_when_due
 from pacsops.router.routes_watch import RoutesWatch
@@ -39,6 +40,7 @@ class Router:
         self._dispatcher = Dispatcher(self.site)
         self._probes = Probes(self.site)
         self._verifier = Verifier(self.site)
+        self._nightly = Nightly(self.site, settings.reconcile_at)
         watch = RoutesWatch(self.site, settings.routes_file)
         self._loops = [
             Loop("routes", watch.step),
@@ -48,6 +50,7 @@ class Router:
             Loop("probe", self._probes.step),
             Loop("verify", self._verifier.step),
             Loop("scan", lambda: scan_when_due(self.site)),
+            Loop("reconcile", self._nightly.step),
             Loop("beat", self._beat),
         ]
         self._listener: WakeListener | None = None

@@ -8,4 +8,4 @@ UPDATE routing_state s
            FOR UPDATE SKIP LOCKED) due
  WHERE s.id = due.id
 RETURNING s.id, s.destination, s.study_id, s.route_name, s.delivered_instances, s.completed_at, s.verify_count,
-          s.verify_reference
+          s.verify_reference, s.verified_at
