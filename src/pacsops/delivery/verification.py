@@ -29,6 +29,7 @@ COMMITMENT_LOOKS = 33
 """Looks for the answer to a storage commitment, from seconds to an hour apart: about a day. An archive may answer
 once its night is over (PS3.4 annex J)."""
 COMMITMENT_PAUSE_SECONDS = 5.0
+GONE = "some of its images are no longer in Orthanc: there is nothing to compare with"
 _MOST_TRIES = 10
 _LONGEST_PAUSE_SECONDS = 3600.0
 _LEASE_SECONDS = 900.0
@@ -246,6 +247,11 @@ def no_answer(database: Database, delivered: Delivered, reason: str) -> None:
     _put_off(database, delivered, None if gives_up else pause, reason=reason)
 
 
+def nothing_to_compare(database: Database, delivered: Delivered) -> None:
+    """Orthanc no longer holds every image: what is there is there, of the rest nobody can tell."""
+    _put_off(database, delivered, None, reason=GONE)
+
+
 def committing(database: Database, delivered: Delivered, reference: str) -> None:
     """A storage commitment is under way: its answer is looked for at growing intervals, for a day."""
     if delivered.asked >= COMMITMENT_LOOKS:
@@ -256,7 +262,10 @@ def committing(database: Database, delivered: Delivered, reference: str) -> None
 
 
 def unverified(database: Database) -> list[Unverified]:
-    """Destinations that could not be asked about deliveries of the last week, and why, by name."""
+    """Destinations that could not be asked about deliveries of the last week, and why, by name.
+
+    Without those whose images were deleted from Orthanc: nobody can mend that.
+    """
     with database.transaction() as tx:
         rows = tx.all(
             """
@@ -264,10 +273,11 @@ def unverified(database: Database) -> list[Unverified]:
                    (array_agg(s.verify_error ORDER BY s.completed_at DESC))[1] AS reason
               FROM destination_health h
               JOIN routing_state s USING (destination)
-             WHERE h.verify <> 'none' AND s.status = 'success' AND s.verify_error IS NOT NULL
+             WHERE h.verify <> 'none' AND s.status = 'success' AND s.verify_error <> %(gone)s
                AND s.completed_at > now() - interval '7 days'
              GROUP BY s.destination ORDER BY s.destination
-            """
+            """,
+            gone=GONE,
         )
     return [Unverified(**row) for row in rows]
 

@@ -16,7 +16,6 @@ _LOG = EventLog("routing")
 STEP_SECONDS = 2.0
 AT_ONCE = 4
 _BATCH = 20
-_GONE = "some of its images are no longer in Orthanc: there is nothing to compare with"
 
 
 class Verifier:
@@ -65,7 +64,7 @@ class Verifier:
             if not verification.look_again(database, delivered):
                 note_lacking(self._site, delivered, lacking)
         elif len(images) < len(delivered.instances):
-            verification.no_answer(database, delivered, _GONE)
+            verification.nothing_to_compare(database, delivered)
         elif verification.has_all(database, delivered, method):
             _LOG.info("delivery_verified", **_about(delivered), instances=len(images))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.integration.delivery.checks import ANSWERS, an_old_answer_changes_nothing
 from tests.support.deliveries import (
     as_delivered,
     events,
@@ -101,18 +102,9 @@ def test_a_destination_that_loses_images_time_and_again_ends_as_stuck(database: 
     assert take(database).instances == ("i2",)
 
 
-def test_an_answer_about_a_delivery_that_grew_meanwhile_changes_nothing(database: Database) -> None:
-    number = delivered(database)
-    asked = as_delivered(database, number)
-    planned(database, selection("PACS", instances=("i1", "i2", "i3"), retry=THRICE))
-    assert outcomes.finish(database, take(database), duration_ms=1)
-    before = row(database, number)
-
-    assert verification.lacks(database, asked, ["i1"]) is None
-    assert not verification.has_all(database, asked, Method.FIND)
-    verification.no_answer(database, asked, "why")
-
-    assert row(database, number) == before
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_about_a_delivery_that_grew_meanwhile_changes_nothing(database: Database, answer: str) -> None:
+    an_old_answer_changes_nothing(database, ANSWERS[answer])
 
 
 def test_what_lacks_is_looked_for_again_before_it_counts(database: Database) -> None:

@@ -150,8 +150,10 @@ def test_images_deleted_from_orthanc_cannot_be_compared_and_are_not_said_to_be_t
 
     verify_now(site.database)
 
-    (told,) = eventually(lambda: desk.unverified(site.database), what="the reason")
-    assert "no longer in Orthanc" in told.reason
+    reason = eventually(lambda: site.deliveries()[0].verify_error, what="the reason")
+    assert "no longer in Orthanc" in reason
+    assert site.deliveries()[0].verified_at is None
+    assert desk.unverified(site.database) == [], "nobody can mend it"
 
 
 def test_a_commitment_that_orthanc_forgot_is_asked_for_anew(
