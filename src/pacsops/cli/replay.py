@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ import click
 
 from pacsops.cli.parameters import Since, json_option
 from pacsops.cli.progress import Progress
-from pacsops.cli.render import Page, count, deliveries, moment, studies, to_type, warn, write_json
+from pacsops.cli.render import Page, count, deliveries, moment, studies, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
 from pacsops.orthanc import all_modalities
@@ -116,8 +118,12 @@ def _print(page: Page, found: Replay, before: RouteTable, after: RouteTable, sin
         indent=0,
     )
     if difference.studies:
+        first = page.study(difference.studies[0])
         page.actions(
-            [(f"orthanc routes explain {to_type(difference.studies[0])}", "Why the routes in force decide so")]
+            [
+                (f"orthanc routes explain {first}", "Why the routes in force decide so"),
+                (f"orthanc routes explain {first} --file {shlex.quote(after.name)}", "Why those of the file do"),
+            ]
         )
 
 
@@ -125,13 +131,14 @@ def _print_studies(page: Page, difference: Difference, limit: int) -> None:
     if not limit or not difference.studies:
         return
     page.section("STUDIES")
-    of_study: dict[str, list[str]] = {}
+    images: dict[str, Counter[tuple[str, str]]] = {}
     for sign, delivered in (("+", difference.gained), ("-", difference.lost)):
         for delivery in delivered:
-            words = f"{sign} {delivery.destination} ({delivery.route}, {count(delivery.images, 'image')})"
-            of_study.setdefault(delivery.study_id, []).append(words)
+            said = (f"{sign} {delivery.destination}", delivery.route)
+            images.setdefault(delivery.study_id, Counter())[said] += delivery.images
     for study_id in difference.studies[:limit]:
-        page.line(f"{page.study(study_id)}  {', '.join(of_study[study_id])}")
+        sent = (f"{sign} ({route}, {count(number, 'image')})" for (sign, route), number in images[study_id].items())
+        page.line(f"{page.study(study_id)}  {', '.join(sent)}")
     if len(difference.studies) > limit:
         page.line(f"… and {studies(len(difference.studies) - limit)} more: --limit shows them")
 

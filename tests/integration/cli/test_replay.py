@@ -43,6 +43,18 @@ def test_replay_tells_what_is_gained_and_lost_and_changes_nothing(
     assert desk.deliveries(site.database) == []
 
 
+def test_why_the_file_would_decide_so_is_explained_by_the_command_it_names(cli: CommandLine, changed: Path) -> None:
+    shown = cli("routes", "replay", "--file", str(changed)).stdout
+    (line,) = [line for line in shown.splitlines() if "--file" in line]
+    command = line.split("   ")[0].split()[1:]
+
+    explained = cli(*command)
+
+    assert explained.exit_code == 0
+    assert "→ ARCHIVE: 3 images, as study" in explained.stdout
+    assert f"By the routes of {changed}" in explained.stdout
+
+
 def test_json_of_replay_keeps_its_contract(cli: CommandLine, changed: Path) -> None:
     answer = cli.json("routes", "replay", "--since", "7d", "--file", str(changed))
 
