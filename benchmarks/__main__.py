@@ -10,7 +10,7 @@ from types import FrameType
 
 from tests.support.postgres import PostgresServer
 
-from benchmarks import backlog, claiming, deciding, delivering, planning, queue_peer, report
+from benchmarks import backlog, claiming, deciding, delivering, planning, queue_peer, report, storing
 from benchmarks.measure import Figure
 from benchmarks.parts import server_versions
 
@@ -24,7 +24,7 @@ def main() -> None:
     started = time.monotonic()
     with PostgresServer(fsync=True) as postgres:
         figures: list[Figure] = []
-        for part in (delivering, planning, claiming, backlog, deciding):
+        for part in (delivering, planning, claiming, backlog, deciding, storing):
             print(f"{time.monotonic() - started:4.0f} s  {part.__name__} …", file=sys.stderr, flush=True)
             figures += part.measure(postgres)
         machine = report.machine(*server_versions(postgres), queue_peer.NAME)

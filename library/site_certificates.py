@@ -45,6 +45,10 @@ options:
       key:
         description: Its key, in PEM form and without a password. Goes with O(services[].certificate).
         type: path
+  authority:
+    description: Have the site's authority though no service here has a certificate of it, for what others show.
+    type: bool
+    default: false
   days:
     description: Days a certificate lasts, from when it is made.
     type: int
@@ -143,6 +147,7 @@ def main() -> None:
                 "options": SERVICE,
                 "required_together": [("certificate", "key")],
             },
+            "authority": {"type": "bool", "default": False},
             "days": {"type": "int", "default": 397},
             "renew_days": {"type": "int", "default": 30},
             "authority_days": {"type": "int", "default": 3650},
@@ -185,7 +190,7 @@ def provide(params: Mapping[str, Any], *, write: bool) -> tuple[Authority | None
     own_files = {each["name"]: each for each in params["services"] if each["certificate"]}
     others = {safe(each["name"], "service"): each for each in params["services"] if not each["certificate"]}
     issued = {name: own(Path(each["certificate"]), Path(each["key"]), moment) for name, each in own_files.items()}
-    if not others:
+    if not others and not params["authority"]:
         return None, issued
     with held(folder) if write else nullcontext():
         issuer = authority(folder, params["authority_name"], terms, moment, write=write)

@@ -40,6 +40,9 @@ options:
     description: Fail when PostgreSQL does not answer; otherwise that is a finding. A check run never fails on it.
     type: bool
     default: true
+  env_file:
+    description: The site's .env. pacsops' own database, which it names, gets the schema of this version.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -66,13 +69,14 @@ findings:
   returned: always
   type: list
   elements: str
-  sample: ["role orthanc is made", "role orthanc has its password", "database orthanc is made"]
+  sample: ["role orthanc is made", "database orthanc is made", "migration 0001_routing is applied"]
 """
 
+from contextlib import closing
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.pacsops_module import readable_errors, require_pacsops
+from ansible.module_utils.pacsops_module import readable_errors, require_pacsops, settings_of
 
 DATABASE = {
     "database": {"type": "str", "required": True},
@@ -88,12 +92,13 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "databases": {"type": "list", "elements": "dict", "required": True, "options": DATABASE},
             "fail_on_unreachable": {"type": "bool", "default": True},
+            "env_file": {"type": "path"},
         },
         supports_check_mode=True,
     )
     require_pacsops(module)
     with readable_errors(module):
-        findings = provisioned(module)
+        findings = provisioned(module) + (migrated(module) if module.params["env_file"] else [])
     after = "".join(f"{finding}\n" for finding in findings)
     module.exit_json(changed=bool(findings), findings=findings, diff={"before": "", "after": after})
 
@@ -114,6 +119,28 @@ def provisioned(module: AnsibleModule) -> list[str]:
         if module.params["fail_on_unreachable"] and not module.check_mode:
             raise
         return [str(error)]
+
+
+def migrated(module: AnsibleModule) -> list[str]:
+    """Likewise. A check run of a new site has neither settings nor PostgreSQL yet.
+
+    Raises:
+        SettingsError: the settings are missing or garbled.
+        DatabaseUnreachable: nobody answers.
+        SchemaMismatch: the database is newer than this version.
+    """
+    from pacsops.database import Database  # noqa: PLC0415 - after require_pacsops
+    from pacsops.database.migrate import migrate, pending  # noqa: PLC0415
+    from pacsops.errors import DatabaseUnreachable, SettingsError  # noqa: PLC0415
+
+    try:
+        with closing(Database(settings_of(module.params), application="deployment")) as database:
+            names = pending(database) if module.check_mode else migrate(database)
+    except (SettingsError, DatabaseUnreachable):
+        if not module.check_mode:
+            raise
+        return []
+    return [f"migration {name} is applied" for name in names]
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ options:
         type: list
         elements: str
         default: []
+      backup:
+        description: Keep what was there beside it, under a name with the date.
+        type: bool
+        default: false
 attributes:
   check_mode:
     support: full
@@ -98,6 +102,7 @@ paths:
 """
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -116,6 +121,7 @@ FILE = {
     "content": {"type": "str"},
     "secret": {"type": "str", "no_log": True},
     "validate": {"type": "list", "elements": "str", "default": []},
+    "backup": {"type": "bool", "default": False},
 }
 
 
@@ -156,15 +162,20 @@ def content_of(path: Path) -> bytes | None:
 
 
 def require_valid(module: AnsibleModule, file: dict[str, Any]) -> None:
-    """Fail, before anything is written, when the file's command says it is not valid. A check run asks as well."""
-    if not file["validate"]:
+    """Fail, before anything is written, when the file's command says it is not valid.
+
+    A check run asks as well, except for a program that is not there yet.
+    """
+    program = next(iter(file["validate"]), None)
+    if program is None or (module.check_mode and shutil.which(program) is None):
         return
     with tempfile.NamedTemporaryFile(suffix=Path(file["path"]).suffix, dir=module.tmpdir) as candidate:
         candidate.write(wanted(file))
         candidate.flush()
         code, out, error = module.run_command([word.replace("%s", candidate.name) for word in file["validate"]])
     if code != 0:
-        module.fail_json(msg=f"{file['path']} would not be valid, nothing was written: {(error or out).strip()}")
+        said = "\n".join(filter(None, [out.strip(), error.strip()]))
+        module.fail_json(msg=f"{file['path']} would not be valid, nothing was written: {said}")
 
 
 def put_folder(module: AnsibleModule, folder: dict[str, Any]) -> bool:
@@ -181,6 +192,8 @@ def put_file(module: AnsibleModule, file: dict[str, Any], before: bytes | None) 
     path = Path(file["path"])
     other = before != wanted(file)
     if other and not module.check_mode:
+        if file["backup"] and before is not None:
+            module.backup_local(str(path))
         # As mkstemp makes it, readable by its owner alone, until it has the mode and owner of its place.
         descriptor, written = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as beside:

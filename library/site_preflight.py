@@ -8,6 +8,8 @@ module: site_preflight
 short_description: Find what a host lacks for what the inventory wants of it
 description:
   - Looks at the host, changes nothing, and never fails for what it finds.
+  - What roles ask about a host becomes facts, under the names that C(ansible.builtin.setup) gives them; that module
+    would take longer than this one.
 options:
   python:
     description: The Python that runs the package, or will.
@@ -114,13 +116,24 @@ problems:
   returned: always
   type: list
   elements: str
+ansible_facts:
+  description: What roles ask about a host.
+  returned: always
+  type: dict
+  sample:
+    effective_user_id: 0
+    effective_group_id: 0
+    python: {executable: /usr/bin/python3}
+    pkg_mgr: apt
+    service_mgr: systemd
+    distribution_release: bookworm
 """
 
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.preflight_host import host_problems
+from ansible.module_utils.preflight_host import host_facts, host_problems
 from ansible.module_utils.preflight_ports import port_problems
 
 
@@ -154,7 +167,7 @@ def main() -> None:
         *host_problems(asked, now=now),
         *port_problems(asked["ports"], Path(asked["pid_file"]), asked["project"]),
     ]
-    module.exit_json(changed=False, problems=problems)
+    module.exit_json(changed=False, problems=problems, ansible_facts=host_facts())
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def main() -> None:
     restarted = [
         unit
         for unit, known in units.items()
-        if unit not in started and outdated(folder / unit, int(known["MainPID"]), known["ExecMainStartTimestamp"])
+        if unit not in started and outdated(folder / unit, known["MainPID"], known["ExecMainStartTimestamp"])
     ]
     if not module.check_mode:
         if any(known["NeedDaemonReload"] == "yes" or not known["UnitFileState"] for known in units.values()):
@@ -98,7 +98,7 @@ def state(module: AnsibleModule, unit: str) -> dict[str, str]:
     return {**dict.fromkeys(ASKED, ""), **dict(line.split("=", 1) for line in told.splitlines() if "=" in line)}
 
 
-def outdated(file: Path, pid: int, began: str) -> bool:
+def outdated(file: Path, pid: str, began: str) -> bool:
     """Whether a process was started from an earlier version of its unit file. `began` as `@<seconds since 1970>`."""
     named = configured(file)
     if named is None:
@@ -116,7 +116,7 @@ def configured(file: Path) -> str | None:
     return found[1] if found else None
 
 
-def running(pid: int) -> str | None:
+def running(pid: str) -> str | None:
     """The configuration a process was started with (proc(5), environ), None when it does not show any."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")

@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -202,6 +203,18 @@ def stranger_problems(folder: Path, secrets_folder: str, *, secrets_missing: boo
             f"the site runs already, and this controller has none of its passwords: copy {secrets_folder} from the"
             " one that deployed it, or set them in a vault"
         )
+
+
+def host_facts() -> dict[str, Any]:
+    """What roles ask about a host, as ansible.builtin.setup names it."""
+    return {
+        "effective_user_id": os.geteuid(),
+        "effective_group_id": os.getegid(),
+        "python": {"executable": sys.executable},
+        "pkg_mgr": "apt" if Path("/usr/bin/apt-get").exists() else "unknown",
+        "service_mgr": "systemd" if Path("/run/systemd/system").is_dir() else "unknown",
+        "distribution_release": os_release().get("VERSION_CODENAME", ""),
+    }
 
 
 def host_problems(asked: Mapping[str, Any], *, now: float) -> Iterator[str]:

@@ -31,6 +31,8 @@ class Settings:
     """pacsops' own database. Orthanc's index is another database, never touched here."""
     postgres_user: str
     postgres_password: str = field(repr=False)
+    postgres_sslrootcert: Path | None
+    """Authorities, in PEM form, of which PostgreSQL must show a certificate for `postgres_host`. None: no TLS."""
     orthanc_aet: str
     orthanc_dicom_port: int
     dicom_storage_path: Path
@@ -67,6 +69,7 @@ class Settings:
             postgres_db=values.text("POSTGRES_DB", "pacsops"),
             postgres_user=values.text("POSTGRES_USER", "pacsops"),
             postgres_password=values.text("POSTGRES_PASSWORD", ""),
+            postgres_sslrootcert=values.path("POSTGRES_SSLROOTCERT"),
             orthanc_aet=values.text("ORTHANC_AET", "ORTHANC"),
             orthanc_dicom_port=values.number("ORTHANC_DICOM_PORT", 4242),
             dicom_storage_path=Path(values.text("DICOM_STORAGE_PATH", str(base / "data" / "dicom"))),
@@ -97,6 +100,10 @@ class _Values:
             raise SettingsError(
                 f"{key} in {self._where} is {value!r}, not a time of day", hint="write it as 02:30, or never"
             ) from None
+
+    def path(self, key: str) -> Path | None:
+        value = self._values.get(key)
+        return Path(value) if value else None
 
     def number(self, key: str, default: int) -> int:
         value = self._values.get(key)

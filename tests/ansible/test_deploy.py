@@ -151,7 +151,7 @@ def test_a_study_makes_the_whole_round_and_a_destination_that_was_down_gets_its_
 def test_no_secret_is_shown_or_on_a_command_line_or_readable_by_others(site: Site) -> None:
     secrets = site.secrets()
     assert len(set(secrets)) == 3
-    assert any("db-migrate" in line for line in site.command_lines), "the watching saw what it should"
+    assert any("bin/supervisord" in line for line in site.command_lines), "the watching saw what it should"
     for secret in secrets:
         assert secret not in site.shown
         assert not any(secret in line for line in site.command_lines)

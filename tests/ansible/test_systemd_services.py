@@ -32,7 +32,7 @@ def test_a_process_is_asked_for_the_configuration_it_was_started_with(module: Mo
         [sys.executable, "-c", "input()"], env=environment, stdin=subprocess.PIPE, text=True
     ) as process:
         # The kernel lays the environment down a moment after the program has begun.
-        eventually(lambda: module.running(process.pid) == "0f3a", within=10, what="the configuration being seen")
+        eventually(lambda: module.running(str(process.pid)) == "0f3a", within=10, what="the configuration being seen")
         process.communicate("\n")
 
 
@@ -40,7 +40,7 @@ def test_a_process_that_is_gone_has_none(module: ModuleType) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
 
-    assert module.running(gone.pid) is None
+    assert module.running(str(gone.pid)) is None
 
 
 def test_a_unit_file_is_asked_for_the_configuration_it_names(module: ModuleType, tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_a_process_that_hides_its_environment_is_judged_by_its_age(module: Modul
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
 
-    assert module.outdated(unit, gone.pid, f"@{written - 60}")
-    assert not module.outdated(unit, gone.pid, f"@{written}")
+    assert module.outdated(unit, str(gone.pid), f"@{written - 60}")
+    assert not module.outdated(unit, str(gone.pid), f"@{written}")
 
 
 def test_a_target_is_never_outdated(module: ModuleType, tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ class Site:
     """The system at the other end of the site's one route."""
     secrets: dict[str, str] = field(repr=False)
     """Name and value of every password."""
+    former_secrets: dict[str, str] = field(repr=False)
+    """Those of before they were renewed."""
     authority: Path
     """The certificate of the site's own authority."""
     run_log: Path
@@ -96,7 +98,8 @@ class Site:
 
     def secrets_in(self, text: str) -> list[str]:
         """Names of the passwords that a text gives away."""
-        return [name for name, value in self.secrets.items() if value in text]
+        known = [*self.secrets.items(), *self.former_secrets.items()]
+        return [name for name, value in known if value in text]
 
 
 def site_of(scenario: str) -> Site:
@@ -119,10 +122,15 @@ def site_of(scenario: str) -> Site:
         hosts=hosts,
         seat=_container(min(members.get("monitoring") or members["router"])),
         modlink=_container(f"pacsops-{scenario}-modlink"),
-        secrets={path.name: path.read_text().split()[0] for path in secrets.glob("*") if path.is_file()},
+        secrets=_passwords(secrets),
+        former_secrets=_passwords(secrets.with_name("secrets.before")),
         authority=secrets / "ca" / "ca.crt",
         run_log=results / f"{scenario}.log",
     )
+
+
+def _passwords(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text().split()[0] for path in folder.glob("*") if path.is_file()}
 
 
 def _container(name: str) -> Host:

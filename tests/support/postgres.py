@@ -135,6 +135,7 @@ class PostgresServer:
             postgres_db=database,
             postgres_user=OWNER,
             postgres_password="",
+            postgres_sslrootcert=None,
             orthanc_aet="ORTHANC",
             orthanc_dicom_port=4242,
             dicom_storage_path=self.folder,

@@ -39,3 +39,13 @@ def test_what_every_user_may_read_of_a_service_has_no_password(host: SiteHost, s
 def test_deploying_with_diff_printed_no_password(site: Site) -> None:
     printed = site.run_log.read_text() if site.run_log.exists() else ""
     assert site.secrets_in(printed) == []
+
+
+def test_renewed_passwords_are_in_force_and_the_old_ones_nowhere(host: SiteHost, site: Site) -> None:
+    """That the site works with the new ones is what the other tests tell."""
+    former = site.former_secrets
+    assert former.keys() == site.secrets.keys()
+    assert set(former.values()).isdisjoint(site.secrets.values())
+    patterns = " ".join(f"-e {value}" for value in former.values())
+    found = host.machine.run(f"grep -rlsF --devices=skip --exclude-dir=docker {patterns} /opt/orthanc /etc /run")
+    assert found.stdout == ""

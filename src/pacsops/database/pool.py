@@ -111,12 +111,13 @@ class Database:
     def _connect(self) -> psycopg2.extensions.connection:
         settings = self._settings
         try:
-            return psycopg2.connect(
+            connection: psycopg2.extensions.connection = psycopg2.connect(
                 host=settings.postgres_host,
                 port=settings.postgres_port,
                 dbname=settings.postgres_db,
                 user=settings.postgres_user,
                 password=settings.postgres_password or None,
+                **_encryption(settings),
                 application_name=self._application,
                 connect_timeout=5,
                 # A PostgreSQL host that vanished without a word is noticed within half a minute.
@@ -132,6 +133,14 @@ class Database:
                 f"{'refused by' if refused else 'cannot reach'} {self._where}: {_first_line(error)}",
                 hint=f"check POSTGRES_USER and POSTGRES_PASSWORD in {settings.env_file}" if refused else self._hint,
             ) from error
+        return connection
+
+
+def _encryption(settings: Settings) -> dict[str, Any]:
+    """libpq's words for it. Without an authority to believe, TLS would only look safe: then the site has none."""
+    if settings.postgres_sslrootcert is None:
+        return {}
+    return {"sslmode": "verify-full", "sslrootcert": str(settings.postgres_sslrootcert)}
 
 
 def _first_line(error: Exception) -> str:

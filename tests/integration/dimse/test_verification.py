@@ -115,5 +115,5 @@ def test_a_peer_that_hangs_up_has_aborted() -> None:
 
 
 def test_no_title_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="ae_title"):
+    with pytest.raises(ValueError, match="is no AE title"):
         echo("127.0.0.1", 104, called_aet="MODLINK", calling_aet="")

@@ -54,3 +54,9 @@ def test_the_hour_of_the_night_is_a_time_or_never() -> None:
     with pytest.raises(SettingsError, match="RECONCILE_AT in the environment is 'midnight'") as wrong:
         Settings.load(environ={"RECONCILE_AT": "midnight"})
     assert "never" in (wrong.value.hint or "")
+
+
+def test_the_database_is_spoken_to_over_tls_when_an_authority_is_named() -> None:
+    """Empty, as the deployment writes it for a database on this host, is none."""
+    assert Settings.load(environ={"POSTGRES_SSLROOTCERT": ""}).postgres_sslrootcert is None
+    assert Settings.load(environ={"POSTGRES_SSLROOTCERT": "/ca.crt"}).postgres_sslrootcert == Path("/ca.crt")
