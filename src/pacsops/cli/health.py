@@ -15,10 +15,14 @@ from pacsops.cli.render import ago, count, deliveries, lasting, moment, now, siz
 from pacsops.cli.rules import Rules, rules_in_force
 from pacsops.cli.site import Site
 from pacsops.delivery import desk
+from pacsops.delivery.levels import Overdue
 from pacsops.delivery.model import RoutesVersion, RoutingCounts
+from pacsops.delivery.nightly import Reconciliation
+from pacsops.delivery.verification import Unverified
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, SchemaMismatch
 from pacsops.orthanc import Modality, all_modalities
 from pacsops.routes import RoutesInvalid, unknown_destinations
+from pacsops.routes.durations import as_text
 
 WINDOW = timedelta(hours=24)
 _LITTLE_SPACE, _NO_SPACE = 0.10, 0.05  # of the file system; a CT study is 0.5 GB, Orthanc stops at zero
@@ -46,6 +50,10 @@ class Health:
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     storage: dict[str, Any] = field(default_factory=dict)
     routing: RoutingCounts | None = None
+    overdue: list[Overdue] = field(default_factory=list)
+    unverified: list[Unverified] = field(default_factory=list)
+    reconciled: Reconciliation | None = None
+    """The last nightly one."""
     destinations: list[DestinationState] = field(default_factory=list)
     rules: Rules | None = None
     rejected: RoutesVersion | None = None
@@ -194,7 +202,24 @@ def _look_at_routing(site: Site, health: Health) -> None:
         verb = "needs" if counts.stuck_studies == 1 else "need"
         health.warning(
             f"{studies(counts.stuck_studies)} {verb} attention ({deliveries(counts.stuck)} stuck).",
-            "`orthanc show-stuck` for details",
+            "`orthanc failures` says what is wrong, `orthanc show-stuck` names each",
+        )
+    health.overdue = desk.overdue(site.db)
+    if health.overdue:
+        late = sum(level.deliveries for level in health.overdue)
+        worst = health.overdue[0]
+        health.warning(
+            f"{deliveries(late)} {'is' if late == 1 else 'are'} overdue, the longest by"
+            f" {lasting(worst.late_seconds)}: {worst.route} to {worst.destination}"
+            f" within {as_text(worst.deliver_within)}.",
+            "`orthanc show-pending --overdue` says what each waits for",
+        )
+    health.reconciled = desk.last_reconciliation(site.db)
+    health.unverified = desk.unverified(site.db)
+    for group in health.unverified:
+        health.warning(
+            f"{deliveries(group.deliveries)} to {group.destination} could not be verified: {group.reason}.",
+            f"`orthanc reconcile --destination {group.destination}` asks it again",
         )
     if counts.unevaluated:
         first = desk.unevaluated(site.db)[0]

@@ -8,7 +8,19 @@ from collections.abc import Mapping
 
 import click
 
-from pacsops.cli import database, deliveries, destinations, history, orders, reconcile, routes, status, version
+from pacsops.cli import (
+    database,
+    deliveries,
+    destinations,
+    failures,
+    history,
+    orders,
+    reconcile,
+    replay,
+    routes,
+    status,
+    version,
+)
 from pacsops.cli.parameters import wants_json
 from pacsops.cli.render import show_error, write_json
 from pacsops.cli.site import Site, pass_site
@@ -93,6 +105,7 @@ def _assemble() -> None:
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,
+            failures.failures,
             history.history,
             orders.retry,
             orders.skip,
@@ -108,6 +121,8 @@ def _assemble() -> None:
         "Routes": (routes.routes, routes.route_status),
         "Maintenance": (database.db_migrate, show_help),
     }
+    assert isinstance(routes.routes, click.Group)
+    routes.routes.add_command(replay.replay)
     for commands in orthanc.sections.values():
         for command in commands:
             orthanc.add_command(command)

@@ -23,6 +23,7 @@ from pacsops.errors import (
 )
 from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, all_modalities, complete, study_facts
 from pacsops.routes import FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
+from pacsops.routes.durations import as_text
 
 
 @click.group("routes", invoke_without_command=True)
@@ -53,20 +54,21 @@ def routes(site: Site, ctx: click.Context, as_json: bool, validate: bool, file: 
 
 @routes.command("explain")
 @click.argument("study")
+@click.option("--file", type=click.Path(path_type=Path), help="By this file's routes instead of those in force.")
 @json_option
 @pass_site
-def explain(site: Site, study: str, as_json: bool) -> None:
+def explain(site: Site, study: str, file: Path | None, as_json: bool) -> None:
     """Explain why each route takes a study or not.
 
     \b
     Examples:
       orthanc routes explain 6b9e19d9-6209
-      orthanc routes explain ACC-2026-0815 --json
+      orthanc routes explain ACC-2026-0815 --file new-routes.yml --json
 
     STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number. Asks the
     routes in force about the study as it is in Orthanc now; sends nothing.
     """
-    rules = rules_in_force(site)
+    rules = Rules(read_routes(file), None) if file else rules_in_force(site)
     header, facts = study_facts(site.orthanc, _study_id(site, study))
     wanting = rules.table.instances_needing(facts, INDEXED_KEYWORDS)
     if wanting:
@@ -83,7 +85,7 @@ def explain(site: Site, study: str, as_json: bool) -> None:
             }
         )
         return
-    _print_explanations(Page(), rules, header, explanations, study)
+    _print_explanations(Page(), rules, header, explanations, study, of_file=file)
 
 
 @click.command("route-status")
@@ -200,6 +202,7 @@ def _facts(route: Route) -> list[tuple[str, str]]:
             "Retry",
             f"{count(policy.max_attempts, 'attempt')}, {policy.backoff} backoff from {policy.initial_delay:g}s",
         ),
+        ("Within", as_text(route.deliver_within) if route.deliver_within else ""),
         ("Priority", f"{route.priority}{', final: later routes are not looked at' if route.final else ''}"),
         ("Sends back", "also to the system the images came from" if route.send_back else ""),
     ]
@@ -220,6 +223,7 @@ def _as_dict(route: Route) -> dict[str, Any]:
             "backoff": route.retry.backoff,
             "initial_delay": route.retry.initial_delay,
         },
+        "deliver_within": route.deliver_within,
         "final": route.final,
         "send_back": route.send_back,
         "line": route.line,
@@ -250,7 +254,13 @@ def _study_id(site: Site, name: str) -> str:
 
 
 def _print_explanations(
-    page: Page, rules: Rules, header: StudyHeader, explanations: list[RouteExplanation], said: str
+    page: Page,
+    rules: Rules,
+    header: StudyHeader,
+    explanations: list[RouteExplanation],
+    said: str,
+    *,
+    of_file: Path | None,
 ) -> None:
     page.title("🔍", f"ROUTES FOR STUDY {page.study(header.study_id)}")
     page.facts([("Patient", header.patient_name or "–"), ("Study", header.study_description or "–")])
@@ -268,10 +278,13 @@ def _print_explanations(
             key = (selection.level, selection.destination)
             sent[key] = sent.get(key, 0) + len(selection.instances)
         for (level, destination), images in sent.items():
-            page.line(f"→ {destination}: {count(images, 'image')}, as {level}", indent=3)
+            within = f", within {as_text(route.deliver_within)}" if route.deliver_within else ""
+            page.line(f"→ {destination}: {count(images, 'image')}, as {level}{within}", indent=3)
     page.blank()
     page.rule()
-    if rules.since is None:
+    if of_file:
+        page.line(f"By the routes of {of_file}, which are not in force by this.", indent=0)
+    elif rules.since is None:
         page.line(f"By the routes in the file: {rules.doubt}.", "⚠", indent=0)
     page.actions([(f"orthanc history {to_type(header.study_id, said)}", "What was sent so far")])
 

@@ -10,15 +10,36 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.support.deliveries import ORTHANC, REFUSED, backlog, expire, in_flight, limit, promise, row, take
+from tests.support.deliveries import (
+    ORTHANC,
+    REFUSED,
+    as_delivered,
+    backlog,
+    expire,
+    in_flight,
+    limit,
+    planned,
+    promise,
+    row,
+    selection,
+    take,
+)
 from tests.support.network import eventually
 
 from pacsops.database import Database, Transaction
-from pacsops.delivery import claims, outcomes
+from pacsops.delivery import claims, outcomes, verification
 from pacsops.delivery.claims import Claim
+from pacsops.delivery.verification import Delivered
 
 Write = Callable[[Database, Claim], object]
 Claimer = Callable[[Database, str], object]
+
+ANSWERS: dict[str, Callable[[Database, Delivered], object]] = {
+    "NOTE_VERIFIED": lambda database, asked: verification.has_all(database, asked, verification.Method.FIND),
+    "NOTE_UNANSWERED": lambda database, asked: verification.no_answer(database, asked, "why"),
+    "LACK": lambda database, asked: verification.lacks(database, asked, ["i1"]),
+}
+"""By the name of its statement: everything a destination's answer leads to."""
 
 LATE_WRITES: dict[str, Write] = {
     "SUBMIT": lambda database, claim: outcomes.submitted(database, claim, "late-job"),
@@ -66,6 +87,21 @@ def a_paused_worker_writes_nothing(database: Database, write: Write) -> None:
     assert not told, "the paused worker was told that its claim holds"
     assert row(database, delivery_id) == before, "the paused worker wrote over its successor"
     assert outcomes.finish(database, successor, duration_ms=1), "the successor lost its claim"
+
+
+def an_old_answer_changes_nothing(database: Database, write: Callable[[Database, Delivered], object]) -> None:
+    """A delivery grew and was completed again while its destination was asked: the answer is about the one before."""
+    verification.set_verification(database, "PACS", verification.Method.FIND)
+    delivery_id = promise(database, instances=("i1", "i2"))
+    assert outcomes.finish(database, take(database), duration_ms=1)
+    asked = as_delivered(database, delivery_id)
+    planned(database, selection(resource="study", instances=("i1", "i2", "i3")))
+    assert outcomes.finish(database, take(database), duration_ms=1)
+    before = row(database, delivery_id)
+
+    write(database, asked)
+
+    assert row(database, delivery_id) == before, "an old answer was taken for a new one"
 
 
 def many_claimers_keep_the_limit(database: Database, claim: Claimer) -> None:

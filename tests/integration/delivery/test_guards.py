@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tests.integration.delivery.checks import (
+    ANSWERS,
     LATE_WRITES,
     a_paused_worker_writes_nothing,
+    an_old_answer_changes_nothing,
     many_claimers_keep_the_limit,
 )
 
@@ -56,6 +58,19 @@ def test_a_write_without_its_fence_would_be_seen(
 
     with pytest.raises(AssertionError, match="the paused worker"):
         a_paused_worker_writes_nothing(database, LATE_WRITES[statement])
+
+
+@pytest.mark.parametrize("statement", sorted(set(ANSWERS) - {"LACK"}))  # that one is fenced twice
+def test_an_old_answer_taken_for_a_new_one_would_be_seen(
+    database: Database, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    fence = "completed_at = %(completed_at)s"
+    fenced = getattr(sql, statement)
+    assert fence in fenced
+    monkeypatch.setattr(sql, statement, fenced.replace(fence, f"(true OR {fence})"))
+
+    with pytest.raises(AssertionError, match="an old answer"):
+        an_old_answer_changes_nothing(database, ANSWERS[statement])
 
 
 def test_claiming_in_one_statement_would_be_seen_to_exceed_the_limit(database: Database) -> None:

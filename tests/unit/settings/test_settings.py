@@ -47,6 +47,15 @@ def test_a_garbled_line_is_named_and_nothing_is_guessed(tmp_path: Path) -> None:
         Settings.load(file, environ={})
 
 
+def test_the_hour_of_the_night_is_a_time_or_never() -> None:
+    assert str(Settings.load(environ={}).reconcile_at) == "02:30:00"
+    assert str(Settings.load(environ={"RECONCILE_AT": "23:15"}).reconcile_at) == "23:15:00"
+    assert Settings.load(environ={"RECONCILE_AT": "never"}).reconcile_at is None
+    with pytest.raises(SettingsError, match="RECONCILE_AT in the environment is 'midnight'") as wrong:
+        Settings.load(environ={"RECONCILE_AT": "midnight"})
+    assert "never" in (wrong.value.hint or "")
+
+
 def test_the_database_is_spoken_to_over_tls_when_an_authority_is_named() -> None:
     """Empty, as the deployment writes it for a database on this host, is none."""
     assert Settings.load(environ={"POSTGRES_SSLROOTCERT": ""}).postgres_sslrootcert is None
