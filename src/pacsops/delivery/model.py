@@ -33,6 +33,7 @@ class ErrorClass(StrEnum):
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     REJECTED_ASSOCIATION = "rejected-association"
+    TLS = "tls"
     ABORTED = "aborted"
     OUT_OF_RESOURCES = "out-of-resources"
     NO_PRESENTATION_CONTEXT = "no-presentation-context"
@@ -50,6 +51,7 @@ OUTAGE = frozenset(
         ErrorClass.UNREACHABLE,
         ErrorClass.TIMEOUT,
         ErrorClass.REJECTED_ASSOCIATION,
+        ErrorClass.TLS,
         ErrorClass.ABORTED,
         ErrorClass.OUT_OF_RESOURCES,
         ErrorClass.UNKNOWN_DESTINATION,
