@@ -74,3 +74,7 @@ class DestinationInUse(PacsopsError):
 
 class NothingToDo(PacsopsError):
     """A retry, skip or cancel found no delivery in a state it applies to."""
+
+
+class FixRefused(PacsopsError):
+    """A repair that `orthanc doctor --fix` began could not be made; nothing was changed."""

@@ -7,13 +7,13 @@ from dataclasses import asdict
 import click
 
 from pacsops.cli import echo as echoes
-from pacsops.cli.destination_state import DestinationState, destination_states
 from pacsops.cli.parameters import confirm, json_option, someone_is_there, yes_option
 from pacsops.cli.render import Page, count, deliveries, warn, write_json
-from pacsops.cli.rules import Rules, rules_in_force
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
 from pacsops.delivery.model import DestinationHealth
+from pacsops.doctor.destination_state import DestinationState, destination_states
+from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import (
     DatabaseUnreachable,
     DestinationInUse,

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 
 import click
 
-from pacsops.cli import database, deliveries, destinations, history, orders, reconcile, routes, status, version
+from pacsops.cli import (
+    database,
+    deliveries,
+    destinations,
+    doctor,
+    history,
+    orders,
+    reconcile,
+    routes,
+    status,
+    version,
+)
 from pacsops.cli.parameters import wants_json
 from pacsops.cli.render import show_error, write_json
 from pacsops.cli.site import Site, pass_site
@@ -89,7 +100,7 @@ def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
 def _assemble() -> None:
     assert isinstance(orthanc, Sections)
     orthanc.sections = {
-        "Health": (status.status, version.version),
+        "Health": (status.status, doctor.doctor, version.version),
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,

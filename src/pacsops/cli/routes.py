@@ -10,9 +10,9 @@ import click
 
 from pacsops.cli.parameters import Since, json_option
 from pacsops.cli.render import Page, ago, count, moment, to_type, warn, write_json
-from pacsops.cli.rules import Rules, rules_in_force
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
+from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import (
     AmbiguousStudy,
     DatabaseUnreachable,

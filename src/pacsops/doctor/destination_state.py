@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pacsops.cli.render import ago, deliveries, moment
-from pacsops.cli.rules import Rules
 from pacsops.delivery.model import DestinationHealth
+from pacsops.doctor.rules import Rules
 from pacsops.orthanc import Modality
+from pacsops.words import ago, deliveries, moment
 
 SLOW_MS = 1000
 """A C-ECHO that takes longer is worth a warning."""
