@@ -8,7 +8,20 @@ from collections.abc import Mapping
 
 import click
 
-from pacsops.cli import database, deliveries, destinations, history, orders, reconcile, routes, status, version
+from pacsops.cli import (
+    completion,
+    database,
+    deliveries,
+    destinations,
+    history,
+    logs,
+    orders,
+    reconcile,
+    routes,
+    service_orders,
+    status,
+    version,
+)
 from pacsops.cli.parameters import wants_json
 from pacsops.cli.render import show_error, write_json
 from pacsops.cli.site import Site, pass_site
@@ -18,7 +31,7 @@ _EPILOG = """\b
 Exit codes: 0 healthy or done, 1 warnings or nothing to do, 2 errors.
 With --json an error is {"schema_version", "error": {"kind", "message", "hint"}, "exit_code"}.
 Settings:   /opt/orthanc/.env, or the file ORTHANC_ENV names.
-Completion: eval "$(_ORTHANC_COMPLETE=bash_source orthanc)"   (zsh_source, fish_source)
+Completion: eval "$(orthanc completion bash)"; `orthanc completion --help` says more.
 """
 
 
@@ -89,7 +102,7 @@ def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
 def _assemble() -> None:
     assert isinstance(orthanc, Sections)
     orthanc.sections = {
-        "Health": (status.status, version.version),
+        "Health": (status.status, logs.logs, version.version),
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,
@@ -106,7 +119,8 @@ def _assemble() -> None:
             destinations.test_destination,
         ),
         "Routes": (routes.routes, routes.route_status),
-        "Maintenance": (database.db_migrate, show_help),
+        "Services": (service_orders.start, service_orders.stop, service_orders.restart),
+        "Maintenance": (database.db_migrate, completion.completion, show_help),
     }
     for commands in orthanc.sections.values():
         for command in commands:
