@@ -9,14 +9,18 @@ from collections.abc import Mapping
 import click
 
 from pacsops.cli import (
+    completion,
     database,
     deliveries,
     destinations,
     doctor,
     history,
+    logs,
     orders,
     reconcile,
     routes,
+    send,
+    service_orders,
     status,
     version,
 )
@@ -29,7 +33,7 @@ _EPILOG = """\b
 Exit codes: 0 healthy or done, 1 warnings or nothing to do, 2 errors.
 With --json an error is {"schema_version", "error": {"kind", "message", "hint"}, "exit_code"}.
 Settings:   /opt/orthanc/.env, or the file ORTHANC_ENV names.
-Completion: eval "$(_ORTHANC_COMPLETE=bash_source orthanc)"   (zsh_source, fish_source)
+Completion: eval "$(orthanc completion bash)"; `orthanc completion --help` says more.
 """
 
 
@@ -100,11 +104,12 @@ def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
 def _assemble() -> None:
     assert isinstance(orthanc, Sections)
     orthanc.sections = {
-        "Health": (status.status, doctor.doctor, version.version),
+        "Health": (status.status, doctor.doctor, logs.logs, version.version),
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,
             history.history,
+            send.send,
             orders.retry,
             orders.skip,
             orders.cancel,
@@ -117,7 +122,8 @@ def _assemble() -> None:
             destinations.test_destination,
         ),
         "Routes": (routes.routes, routes.route_status),
-        "Maintenance": (database.db_migrate, show_help),
+        "Services": (service_orders.start, service_orders.stop, service_orders.restart),
+        "Maintenance": (database.db_migrate, completion.completion, show_help),
     }
     for commands in orthanc.sections.values():
         for command in commands:

@@ -66,8 +66,17 @@ def printable(text: object) -> str:
 
 def write_json(payload: Mapping[str, Any]) -> None:
     """One JSON object on stdout, with its schema_version; times are ISO 8601 in UTC."""
+    _write(payload, indent=2)
+
+
+def write_json_line(payload: Mapping[str, Any]) -> None:
+    """The same in one line, for answers that never end: one object a line."""
+    _write(payload, indent=None)
+
+
+def _write(payload: Mapping[str, Any], *, indent: int | None) -> None:
     document = json.dumps(
-        {"schema_version": SCHEMA_VERSION, **payload}, default=_jsonable, ensure_ascii=False, indent=2
+        {"schema_version": SCHEMA_VERSION, **payload}, default=_jsonable, ensure_ascii=False, indent=indent
     )
     # JSON leaves DEL and C1 as they are, a terminal does not.
     sys.stdout.write(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", document) + "\n")

@@ -22,7 +22,7 @@ from pacsops.errors import (
     UnknownStudy,
 )
 from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, all_modalities, complete, study_facts
-from pacsops.routes import FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
+from pacsops.routes import MANUAL, FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
 
 
 @click.group("routes", invoke_without_command=True)
@@ -113,7 +113,7 @@ def route_status(site: Site, since: datetime, as_json: bool) -> None:
         ("ROUTE", "MATCHED", "DELIVERED", "WAITING", "STUCK", "LAST MATCH"),
         [
             (
-                row["route"] if row["in_force"] else f"{row['route']} (no longer in routes.yml)",
+                row["route"] + _aside(row),
                 str(row["matched"]),
                 str(row["success"]),
                 str(row["waiting"]),
@@ -129,6 +129,12 @@ def route_status(site: Site, since: datetime, as_json: bool) -> None:
     page.line("Matched counts studies, the others count deliveries; waiting and stuck are now.", indent=0)
     if any(row["stuck"] for row in rows):
         page.advice("Run 'orthanc show-stuck' for what is stuck.")
+
+
+def _aside(row: dict[str, Any]) -> str:
+    if row["in_force"]:
+        return ""
+    return " (orthanc send)" if row["route"] == MANUAL else " (no longer in routes.yml)"
 
 
 def _validate(site: Site, file: Path | None, *, as_json: bool) -> int:

@@ -68,6 +68,7 @@ class Event(StrEnum):
     STUDY_RECEIVED = "study_received"
     STUDY_DELETED = "study_deleted"
     STUDY_UNREADABLE = "study_unreadable"
+    DELIVERY_ORDERED = "delivery_ordered"
     ROUTE_MATCHED = "route_matched"
     ROUTE_NO_MATCH = "route_no_match"
     DELIVERY_GREW = "delivery_grew"
