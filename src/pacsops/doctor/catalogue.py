@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pacsops.doctor.check import Check
-from pacsops.doctor.checks import backup, clock, database, destinations, orthanc, routing, site, storage
+from pacsops.doctor.checks import backup, clock, database, destinations, orthanc, routing, services, site, storage
 
 CHECKS: tuple[Check, ...] = (
     site.settings,
+    services.services,
     orthanc.orthanc,
     orthanc.dicom_port,
     routing.router,
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     routing.unevaluated,
     backup.backup,
     backup.restore_verified,
+    services.logs,
 )
 
 QUICK: tuple[Check, ...] = (

@@ -19,6 +19,7 @@ from pacsops.dimse import verification
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, PacsopsError, SchemaMismatch
 from pacsops.orthanc import Echo, Modality, Orthanc, Statistics, all_modalities, echo
+from pacsops.services import Host, read_host
 from pacsops.settings import DEFAULT_ENV_FILE, Settings
 from pacsops.words import now
 
@@ -159,6 +160,15 @@ class Site:
     def home(self) -> Path:
         """The folder of the site: .env, config/, data/, logs/."""
         return (self.settings.env_file or DEFAULT_ENV_FILE).absolute().parent
+
+    @fact
+    def host(self) -> Host:
+        """what runs on this host
+
+        Raises:
+            HostNotDescribed
+        """
+        return read_host(self.settings.services_file)
 
     @fact
     def any_db(self) -> Database:

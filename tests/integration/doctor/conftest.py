@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.cli.conftest import CommandLine, Site, cli, site
+from tests.support.network import accepts, eventually
 from tests.support.orthanc import OrthancServer
 from tests.support.peers import Peer
+from tests.support.services import SupervisedHost
 
 from pacsops.orthanc import ensure
+from pacsops.services import read_host, runtime_of
 
 __all__ = ["cli", "site"]  # fixtures
 
@@ -45,15 +49,37 @@ def examined(cli: CommandLine, *only: str) -> Findings:
     return Findings(cli.json("doctor", *arguments)["checks"])
 
 
+def set_in(cli: CommandLine, **values: object) -> None:
+    """Further lines of the .env."""
+    said = "".join(f"{name}={value}\n" for name, value in values.items())
+    cli.env_file.write_text(cli.env_file.read_text() + said)
+
+
 def orthanc_json(home: Path, **changed: Any) -> None:
     """The orthanc.json of a good site, with these settings changed or (None) left out."""
     said = {key: value for key, value in {**GOOD_SETTINGS, **changed}.items() if value is not None}
     (home / "config" / "orthanc" / "orthanc.json").write_text(json.dumps(said))
 
 
+@pytest.fixture(scope="session")
+def running_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SupervisedHost]:
+    """A supervisor with two services that run and serve."""
+    host = SupervisedHost(tmp_path_factory.mktemp("supervised"))
+    known = read_host(host.file)
+    subprocess.run(known.begin, check=True, capture_output=True, timeout=60)
+    runtime = runtime_of(known)
+    eventually(
+        lambda: all(state.condition == "running" for state in runtime.states().values()) and accepts(host.port),
+        what="the supervisor's services running",
+    )
+    yield host
+    subprocess.run([*host.control, "shutdown"], capture_output=True, check=False, timeout=60)
+
+
 @pytest.fixture
-def home(cli: CommandLine) -> Path:
+def home(cli: CommandLine, running_host: SupervisedHost) -> Path:
     """The folder of the site, as a deployment leaves it."""
+    set_in(cli, SERVICES_FILE=running_host.file)
     cli.env_file.chmod(0o600)
     folder = cli.env_file.parent
     (folder / "config" / "orthanc").mkdir(parents=True)

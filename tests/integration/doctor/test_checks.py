@@ -19,20 +19,13 @@ from typing import Any
 import psycopg2
 import pytest
 from tests.integration.cli.conftest import ROUTES, CommandLine, Site
-from tests.integration.doctor.conftest import backup_run, examined, orthanc_json
+from tests.integration.doctor.conftest import backup_run, examined, orthanc_json, set_in
 from tests.support.certificates import certified
 from tests.support.orthanc import OrthancServer
 from tests.support.postgres import PostgresServer
 from tests.support.studies import a_study
 
 from pacsops.delivery.versions import note_routes
-
-
-def set_in(cli: CommandLine, **values: object) -> None:
-    """Further lines of the .env."""
-    said = "".join(f"{name}={value}\n" for name, value in values.items())
-    cli.env_file.write_text(cli.env_file.read_text() + said)
-
 
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -34,7 +34,7 @@ def database(site: Site) -> Iterator[Finding]:
             return
         yield error(
             f"{trouble}. Nothing is routed; what Orthanc holds is routed when it is back.",
-            "start PostgreSQL's service again and read its log",
+            "on its host: `orthanc start postgres`, then `orthanc logs --service postgres`",
             state="down",
         )
         return

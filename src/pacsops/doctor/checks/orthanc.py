@@ -30,7 +30,7 @@ def orthanc(site: Site) -> Iterator[Finding]:
     except OrthancUnreachable as trouble:
         yield error(
             f"{trouble}. Nothing is received or sent; deliveries are kept and go on when it is back.",
-            "start Orthanc's service again and read its log; ORTHANC_URL in the .env says where it is expected",
+            "on its host: `orthanc start orthanc`, then `orthanc logs --service orthanc`; ORTHANC_URL in the .env names it",
             state="down",
         )
         return
@@ -63,7 +63,8 @@ def dicom_port(site: Site) -> Iterator[Finding]:
     except OSError as trouble:
         yield error(
             f"Orthanc's DICOM port takes no connection ({host}:{port}): {trouble.strerror or trouble}.",
-            "nothing can be received: start Orthanc and read its log; ORTHANC_DICOM_PORT in the .env names the port",
+            "nothing can be received: `orthanc restart orthanc`, `orthanc logs --service orthanc`;"
+            " ORTHANC_DICOM_PORT in the .env names the port",
             host=host,
             port=port,
         )

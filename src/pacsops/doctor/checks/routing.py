@@ -32,7 +32,7 @@ def router(site: Site) -> Iterator[Finding]:
     if beat is None:
         yield error(
             "No router has run yet: studies are received, none is sent.",
-            "start the router's service",
+            "`orthanc start router`",
             state="never ran",
         )
         return
@@ -41,7 +41,7 @@ def router(site: Site) -> Iterator[Finding]:
         yield error(
             f"The router ({beat.instance}) gave its last sign of life {ago(beat.beat_at)}: nothing is sent."
             " It catches up when it runs again.",
-            "start the router's service again and read its log",
+            "on its host: `orthanc restart router`, then `orthanc logs --service router`",
             state="silent",
             **evidence,
         )
@@ -52,7 +52,7 @@ def router(site: Site) -> Iterator[Finding]:
     for trouble, duties in held_up.items():
         yield warning(
             f"The router cannot do its {'duty' if len(duties) == 1 else 'duties'} {', '.join(duties)}: {trouble}.",
-            "it tries again by itself; read its log",
+            "it tries again by itself; `orthanc logs --service router --errors`",
             subject=", ".join(duties),
             state="running",
             **evidence,
@@ -256,7 +256,7 @@ def unevaluated(site: Site) -> Iterator[Finding]:
     why = first.trouble or "not evaluated yet"
     yield warning(
         f"{studies(counts.unevaluated)} received, but no route can be asked: {why}.",
-        f"`orthanc history {first.study_id[:13]}`, and the log of the router",
+        f"`orthanc history {first.study_id[:13]}` and `orthanc logs --service router`",
         studies=counts.unevaluated,
         first=first.study_id,
     )
