@@ -72,11 +72,10 @@ def _judged(site: Site, modality: Modality, answered: DestinationAnswer | Pacsop
             **evidence,
         )
     meant = meaning(outcome, modality, site.settings.orthanc_aet)
-    why, then = meant if meant else ("", "Orthanc's log says more")
+    then = meant[1] if meant else "Orthanc's log says more"
     report = error if _is_sent_to(site, modality.name) else warning
-    words = f"{where} - {rejection or outcome.failure.message}"
     return report(
-        f"{words}: {why}." + ("" if report is error else " No route sends to it."),
+        f"{where} - {rejection or outcome.failure.message}." + ("" if report is error else " No route sends to it."),
         f"{_mend_rejection(rejection, modality, site) or then}; {test}",
         subject=modality.name,
         **evidence,

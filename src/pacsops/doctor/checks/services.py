@@ -54,7 +54,7 @@ def _judged(service: Service, state: State, wrong: str | None, *, runtime: str) 
     see = f"`orthanc logs --service {service.name} --errors`"
     if state.condition in ("stopped", "failed"):
         return error(
-            f"{service.title} does not run: {state.said}. {service.without}".rstrip(),
+            f"{service.title} does not run ({state.condition}, {state.said}). {service.without}".rstrip(),
             f"`orthanc start {service.name}`; {see}",
             subject=service.name,
             trouble=None,
