@@ -40,6 +40,15 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
     "unknown-destination": ("Orthanc does not know it", "`orthanc destinations` lists those it knows"),
 }
 _UNKNOWN = ("Orthanc could not ask it", "Orthanc's log says more")
+_NO_CERTIFICATE = (
+    "Orthanc has no certificate of its own to speak TLS with",
+    "say `use_dicom_tls: true` at a peer of orthanc_modalities and deploy: that gives Orthanc one",
+)
+_NO_TLS = (
+    "no TLS connection came about",
+    "with its administrator: it must speak TLS on port {port}, believe our certificate, and show one of an authority"
+    " that certificates_trusted names",
+)
 
 
 def verdict(echo: Echo) -> int:
@@ -60,6 +69,10 @@ def meaning(echo: Echo, modality: Modality, local_aet: str) -> tuple[str, str] |
         "local_aet": modality.local_aet or local_aet,
     }
     means, then = _ADVICE.get(echo.failure.kind, _UNKNOWN)
+    if modality.use_dicom_tls and "local certificate" in echo.failure.message:
+        means, then = _NO_CERTIFICATE
+    elif modality.use_dicom_tls and echo.failure.kind in ("orthanc", "aborted"):
+        means, then = _NO_TLS
     return means.format(**values), then.format(**values)
 
 

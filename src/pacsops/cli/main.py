@@ -9,11 +9,13 @@ from collections.abc import Mapping
 import click
 
 from pacsops.cli import (
+    add_destination,
     completion,
     database,
     deliveries,
     destinations,
     history,
+    import_destinations,
     logs,
     orders,
     reconcile,
@@ -116,7 +118,8 @@ def _assemble() -> None:
         ),
         "Destinations": (
             destinations.list_destinations,
-            destinations.add_destination,
+            add_destination.add_destination,
+            import_destinations.import_destinations,
             destinations.remove_destination,
             destinations.test_destination,
         ),
