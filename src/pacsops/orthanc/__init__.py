@@ -2,6 +2,7 @@
 
 from pacsops.orthanc.changes import Change, ChangesPage, changes, last_change
 from pacsops.orthanc.client import Orthanc, Statistics, StudyHeader
+from pacsops.orthanc.drift import Drift, drift
 from pacsops.orthanc.facts import INDEXED_KEYWORDS, complete, study_facts
 from pacsops.orthanc.failures import JobFailure, classify, failure_of
 from pacsops.orthanc.jobs import Job, job, store_jobs, submit_store
@@ -24,6 +25,7 @@ __all__ = [
     "INDEXED_KEYWORDS",
     "Change",
     "ChangesPage",
+    "Drift",
     "Echo",
     "Job",
     "JobFailure",
@@ -40,6 +42,7 @@ __all__ = [
     "check_port",
     "classify",
     "complete",
+    "drift",
     "echo",
     "echo_unregistered",
     "ensure",
