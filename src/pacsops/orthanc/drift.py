@@ -31,8 +31,8 @@ class Drift:
             for name, values in self.differing.items()
         ]
         unmanaged = [
-            f"{modality.name} is in Orthanc and not in the inventory: add - {inventory_entry(modality)} to orthanc_modalities,"
-            f" or say `orthanc remove-destination {modality.name}`"
+            f"{modality.name} is in Orthanc and not in the inventory: add - {inventory_entry(modality)} to"
+            f" orthanc_modalities, or say `orthanc remove-destination {modality.name}`"
             for modality in self.unmanaged
         ]
         return [*missing, *differing, *unmanaged]
