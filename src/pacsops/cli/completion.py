@@ -13,7 +13,6 @@ from click.shell_completion import CompletionItem, get_completion_class
 from pacsops.cli.site import Site
 from pacsops.errors import PacsopsError
 from pacsops.orthanc import Orthanc, all_modalities
-from pacsops.routes import RoutesInvalid, read_routes
 from pacsops.settings import Settings
 
 _SECONDS = 2.0
@@ -33,7 +32,7 @@ def completion(ctx: click.Context, shell: str) -> None:
       orthanc completion fish > ~/.config/fish/completions/orthanc.fish
 
     A deployment with toolkit_command_link puts all three where the shells look for them. Commands and options are
-    completed, and the names of destinations, routes and services as this site has them.
+    completed, and the names of destinations and services as this site has them.
 
     For one session: eval "$(orthanc completion bash)"; zsh needs compinit before it.
     """
@@ -46,7 +45,7 @@ def _offering(names: Callable[[Settings], Iterable[str]]) -> _Complete:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
             known = sorted(names(Settings.load()))
-        except (PacsopsError, RoutesInvalid, OSError):
+        except PacsopsError:
             return []
         given = ctx.params.get(param.name or "") or ()
         return [
@@ -68,10 +67,5 @@ def _services(settings: Settings) -> Iterable[str]:
     return site.host.services
 
 
-def _routes(settings: Settings) -> Iterable[str]:
-    return [route.name for route in read_routes(settings.routes_file).routes]
-
-
 destination_names = _offering(_destinations)
 service_names = _offering(_services)
-route_names = _offering(_routes)

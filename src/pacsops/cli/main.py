@@ -9,12 +9,14 @@ from collections.abc import Mapping
 import click
 
 from pacsops.cli import (
+    add_destination,
     completion,
     database,
     deliveries,
     destinations,
     doctor,
     history,
+    import_destinations,
     logs,
     orders,
     reconcile,
@@ -35,6 +37,33 @@ With --json an error is {"schema_version", "error": {"kind", "message", "hint"},
 Settings:   /opt/orthanc/.env, or the file ORTHANC_ENV names.
 Completion: eval "$(orthanc completion bash)"; `orthanc completion --help` says more.
 """
+
+
+_EXIT_CODES = "Exit code: 0 done, 1 nothing to do, 2 an error."
+
+_SEE_ALSO: Mapping[str, tuple[str, ...]] = {
+    "status": ("show-stuck", "show-pending", "logs"),
+    "logs": ("status", "history"),
+    "show-stuck": ("history", "retry", "skip"),
+    "show-pending": ("history", "destinations"),
+    "history": ("retry", "routes explain", "logs --study"),
+    "send": ("history", "destinations", "routes explain"),
+    "retry": ("show-stuck", "history"),
+    "skip": ("show-stuck", "cancel"),
+    "cancel": ("show-stuck", "skip"),
+    "reconcile": ("history", "routes explain"),
+    "destinations": ("add-destination", "test-destination"),
+    "add-destination": ("import-destinations", "test-destination", "send"),
+    "import-destinations": ("destinations", "add-destination"),
+    "remove-destination": ("destinations", "show-pending"),
+    "test-destination": ("destinations", "show-pending"),
+    "routes": ("route-status", "history"),
+    "route-status": ("routes", "show-stuck"),
+    "start": ("stop", "restart", "logs"),
+    "stop": ("start", "status"),
+    "restart": ("start", "logs", "status"),
+    "db-migrate": ("version", "status"),
+}
 
 
 class Sections(click.Group):
@@ -117,7 +146,8 @@ def _assemble() -> None:
         ),
         "Destinations": (
             destinations.list_destinations,
-            destinations.add_destination,
+            add_destination.add_destination,
+            import_destinations.import_destinations,
             destinations.remove_destination,
             destinations.test_destination,
         ),
@@ -127,7 +157,15 @@ def _assemble() -> None:
     }
     for commands in orthanc.sections.values():
         for command in commands:
+            command.epilog = _closing(command)
             orthanc.add_command(command)
+
+
+def _closing(command: click.Command) -> str:
+    """The last lines of a command's help: its exit codes, unless it tells them itself, and where to read on."""
+    codes = "" if "Exit code" in (command.help or "") else f"{_EXIT_CODES}\n\n"
+    others = ", ".join(f"orthanc {name}" for name in _SEE_ALSO.get(command.name or "", ()))
+    return codes + (f"See also: {others}" if others else "")
 
 
 _assemble()

@@ -105,8 +105,8 @@ def to_type(study_id: str, said: str | None = None) -> str:
 class Page:
     """What one command prints, in order. Every text passes `printable`."""
 
-    def __init__(self, file: TextIO | None = None, *, stderr: bool = False) -> None:
-        self._console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
+    def __init__(self, file: TextIO | None = None, *, stderr: bool = False, console: Console | None = None) -> None:
+        self._console = console or Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
         if not self._console.is_terminal:
             self._console.width = _UNLIMITED
 

@@ -25,9 +25,9 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
         " AE title is {aet} (upper and lower case count)",
     ),
     "tls": (
-        "the two do not come to speak TLS",
-        "does {host}:{port} speak DICOM over TLS, is its certificate in force, and does each side believe the other's"
-        " authority? Orthanc's are DicomTlsCertificate and DicomTlsTrustedCertificates in orthanc.json",
+        "no TLS connection came about",
+        "with its administrator: it must speak TLS on port {port}, believe our certificate, and show one in force"
+        " of an authority that certificates_trusted names",
     ),
     "aborted": (
         "a DICOM system answers and hangs up",
@@ -41,6 +41,10 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
     "peer-status": ("it answers with an error of its own", "tell its administrator the status above"),
     "unknown-destination": ("Orthanc does not know it", "`orthanc destinations` lists those it knows"),
 }
+_NO_CERTIFICATE = (
+    "Orthanc has no certificate of its own to speak TLS with",
+    "say `use_dicom_tls: true` at a peer of orthanc_modalities and deploy: that gives Orthanc one",
+)
 _UNKNOWN = ("Orthanc could not ask it", "Orthanc's log says more")
 
 
@@ -55,4 +59,8 @@ def meaning(echo: Echo, modality: Modality, local_aet: str) -> tuple[str, str] |
         "local_aet": modality.local_aet or local_aet,
     }
     means, then = _ADVICE.get(echo.failure.kind, _UNKNOWN)
+    if modality.use_dicom_tls and "local certificate" in echo.failure.message:
+        means, then = _NO_CERTIFICATE
+    elif modality.use_dicom_tls and echo.failure.kind == "aborted":
+        means, then = _ADVICE["tls"]
     return means.format(**values), then.format(**values)

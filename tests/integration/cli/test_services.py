@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.integration.cli.conftest import CommandLine, Site
-from tests.support.network import eventually
 from tests.support.orthanc import OrthancServer
 from tests.support.postgres import PostgresServer
 from tests.support.services import SupervisedHost
@@ -155,32 +149,13 @@ def test_a_log_that_is_empty_says_so_on_stderr(supervised: SupervisedHost, cli: 
 def test_following_shows_what_comes_until_ctrl_c(supervised: SupervisedHost, cli: CommandLine) -> None:
     log = supervised.log("router")
     log.write_text(STORY.format(study="s1"))
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pacsops.cli.main", "logs"],
-        env={**os.environ, "ORTHANC_ENV": str(cli.env_file), "TERM": "xterm", "COLUMNS": "80"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    os.set_blocking(ours, False)
-    shown = bytearray()
+    with cli.on_screen("logs") as followed:
+        followed.shows("Press Ctrl+C to stop")
+        with log.open("a") as file:
+            file.write("2026-02-03T10:40:00.000Z WARN  [routing] destination_slow destination=MODLINK echo_ms=2100\n")
+        followed.shows("MODLINK: C-ECHO took 2100 ms")
 
-    def has(text: str) -> bool:
-        with suppress(BlockingIOError):
-            shown.extend(os.read(ours, 65536))
-        return text in shown.decode(errors="replace")
-
-    eventually(lambda: has("Press Ctrl+C to stop"), within=20)
-    with log.open("a") as file:
-        file.write("2026-02-03T10:40:00.000Z WARN  [routing] destination_slow destination=MODLINK echo_ms=2100\n")
-    eventually(lambda: has("MODLINK: C-ECHO took 2100 ms"), within=20)
-    process.send_signal(signal.SIGINT)
-
-    assert process.wait(timeout=20) == 0
-    os.close(ours)
+        assert followed.interrupted() == 0
 
 
 def test_a_host_without_a_description_says_what_writes_one(cli: CommandLine) -> None:
