@@ -249,7 +249,10 @@ class Site:
 def site(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Site]:
     """A migrated, empty site; its Orthanc does not answer unless the test asks for one."""
     values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-    yield Site(Settings(**{**values, "routes_file": tmp_path / "routes.yml"}), database)
+    yield Site(
+        Settings(**{**values, "routes_file": tmp_path / "routes.yml", "services_file": tmp_path / "services.json"}),
+        database,
+    )
 
 
 @pytest.fixture
