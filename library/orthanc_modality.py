@@ -63,6 +63,13 @@ options:
         description: It is spoken to over TLS, for which Orthanc needs a certificate (C(DicomTlsCertificate)).
         type: bool
         default: false
+      verify:
+        description:
+          - How it is asked, after each delivery, whether it has the images. Unset leaves it as it is, which is
+            V(none) at first.
+          - Kept in the site's PostgreSQL, which is needed then.
+        type: str
+        choices: [none, find, storage_commitment]
   state:
     description: Whether Orthanc has them.
     type: str
@@ -130,7 +137,9 @@ drift:
   sample: ["MODLINK differs: port is 4242, the inventory says 104"]
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.pacsops_module import (
@@ -150,6 +159,7 @@ MODALITY = {
     "allow_echo": {"type": "bool", "default": True},
     **RIGHTS,
     "use_dicom_tls": {"type": "bool", "default": False},
+    "verify": {"type": "str", "choices": ["none", "find", "storage_commitment"]},
 }
 
 
@@ -175,17 +185,21 @@ def main() -> None:
         apply = not module.check_mode
         found: list[str] = []
         if present:
-            wanted = [Modality(**entry) for entry in entries]
+            verify = {entry["name"]: entry["verify"] for entry in entries if entry["verify"]}
+            wanted = [Modality(**{key: entry[key] for key in entry if key != "verify"}) for entry in entries]
             for modality in wanted:  # all are sound before the first is written
                 modality.check()
             found = drift(wanted, all_modalities(orthanc)).lines()
             changes = [ensure(orthanc, modality, apply=apply) for modality in wanted]
+            verification = set_verify(module.params, verify, apply=apply) if verify else []
         else:
+            verification = []
             changes = [remove(orthanc, entry["name"], apply=apply) for entry in entries]
         others = set(all_modalities(orthanc)) - {entry["name"] for entry in entries}
     module.exit_json(
-        changed=any(change.changed for change in changes),
-        diff=[
+        changed=any(change.changed for change in changes) or bool(verification),
+        diff=verification
+        + [
             {**change.diff(), "before_header": entry["name"], "after_header": entry["name"]}
             for change, entry in zip(changes, entries, strict=True)
             if change.changed
@@ -194,6 +208,30 @@ def main() -> None:
         unmanaged=sorted(others),
         drift=found,
     )
+
+
+def set_verify(params: Mapping[str, Any], wanted: Mapping[str, str], *, apply: bool) -> list[dict[str, Any]]:
+    """How destinations are asked for what they took; the differences."""
+    from pacsops.database import Database  # noqa: PLC0415
+    from pacsops.database.migrate import require_current  # noqa: PLC0415
+    from pacsops.delivery.verification import Method, methods, set_verification  # noqa: PLC0415
+
+    database = Database(settings_of(params), application="ansible orthanc_modality")
+    require_current(database)
+    before = methods(database)
+    differs = {name: how for name, how in wanted.items() if before.get(name, Method.NONE) != how}
+    if apply:
+        for name, how in differs.items():
+            set_verification(database, name, Method(how))
+    return [
+        {
+            "before": {"verify": str(before.get(name, Method.NONE))},
+            "after": {"verify": how},
+            "before_header": f"{name}, verification",
+            "after_header": f"{name}, verification",
+        }
+        for name, how in differs.items()
+    ]
 
 
 if __name__ == "__main__":

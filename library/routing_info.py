@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: routing_info
 short_description: How routing is doing
 description:
-  - Reads from PostgreSQL what was routed lately, what waits, what is stuck, how the destinations do, and which
-    routes are in force. Nothing that identifies a patient.
+  - Reads from PostgreSQL what was routed lately, what waits, what is stuck, what is late, how the destinations
+    do, and which routes are in force. Nothing that identifies a patient.
   - Needs the pacsops package in the Python it runs with, and a way to the site's PostgreSQL.
 options:
   since_hours:
@@ -70,6 +70,18 @@ routes:
   returned: success
   type: dict
   sample: {ai_sr_to_modlink: {matched: 12, success: 11, waiting: 1, stuck: 0}}
+overdue:
+  description: What a route wanted done by now and is not, by route and destination.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{route: stat, destination: PACS, deliveries: 2, studies: 2, stuck: 0, late_seconds: 1260.0}]
+unverified:
+  description: Destinations that could not be asked whether they have what they took.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{destination: ARCHIVE, deliveries: 3, reason: "it does not offer C-FIND for single images"}]
 routes_in_force:
   description: The SHA-256 of the routes.yml in force and since when; null before the first.
   returned: success
@@ -90,7 +102,7 @@ findings:
   returned: success
   type: list
   elements: str
-  sample: ["2 deliveries are stuck: `orthanc show-stuck`"]
+  sample: ["2 deliveries are stuck: `orthanc failures` says why"]
 """
 
 from collections.abc import Mapping
@@ -141,6 +153,8 @@ def look(params: Mapping[str, Any]) -> dict[str, Any]:
         "stuck": [plain(each.as_dict()) for each in desk.deliveries(database, statuses={Status.STUCK}, limit=limit)],
         "destinations": {name: plain(asdict(health)) for name, health in desk.destination_health(database).items()},
         "routes": {name: plain(counts) for name, counts in desk.route_counts(database, since).items()},
+        "overdue": [plain(asdict(level)) for level in desk.overdue(database)],
+        "unverified": [plain(asdict(group)) for group in desk.unverified(database)],
         "routes_in_force": in_force and {"hash": in_force.hash, "since": in_force.loaded_at.isoformat()},
         "routes_rejected": [str(problem.get("message", problem)) for problem in newest.problems]
         if newest and not newest.accepted
@@ -155,7 +169,16 @@ def findings(found: Mapping[str, Any]) -> list[str]:
     return [
         *(["no router has run here yet"] if router is None else []),
         *([f"the router's last sign of life is of {router['beat_at']}"] if router and not router["alive"] else []),
-        *([f"{_deliveries(stuck)} stuck: `orthanc show-stuck`"] if stuck else []),
+        *([f"{_deliveries(stuck)} stuck: `orthanc failures` says why"] if stuck else []),
+        *(
+            f"{_deliveries(level['deliveries'])} overdue by route {level['route']} to {level['destination']}:"
+            " `orthanc show-pending --overdue`"
+            for level in found["overdue"]
+        ),
+        *(
+            f"{_deliveries(group['deliveries'])} not verified at {group['destination']}: {group['reason']}"
+            for group in found["unverified"]
+        ),
         *(f"the newest routes.yml is not in force: {problem}" for problem in found["routes_rejected"]),
         *(
             f"{name} is down, {_deliveries(health['waiting'])} waiting for it: `orthanc test-destination {name}`"

@@ -68,6 +68,14 @@ class DestinationSilent(PacsopsError):
     """A destination to be added does not answer C-ECHO."""
 
 
+class DestinationMute(PacsopsError):
+    """A destination does not tell which images it has. `dimse_status`: what it answered, if it answered."""
+
+    def __init__(self, message: str, *, dimse_status: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.dimse_status = dimse_status
+
+
 class DestinationInUse(PacsopsError):
     """A route or an open delivery still needs the destination."""
 

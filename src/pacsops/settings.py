@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -41,6 +42,8 @@ class Settings:
     """Where the hooks inside Orthanc knock; 0 leaves the router to its one-second poll."""
     env_file: Path | None
     """The file these settings came from, None when there was none."""
+    reconcile_at: time | None = None
+    """The hour of the nightly reconciliation on the router's host; None: never."""
 
     @classmethod
     def load(cls, env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -74,6 +77,7 @@ class Settings:
             router_wake_host=values.text("ROUTER_WAKE_HOST", "127.0.0.1"),
             router_wake_port=values.number("ROUTER_WAKE_PORT", 0),
             env_file=path,
+            reconcile_at=values.hour("RECONCILE_AT", "02:30"),
         )
 
 
@@ -86,6 +90,16 @@ class _Values:
 
     def text(self, key: str, default: str) -> str:
         return self._values.get(key) or default
+
+    def hour(self, key: str, default: str) -> time | None:
+        """`HH:MM`; None for `never`."""
+        value = self.text(key, default)
+        try:
+            return None if value == "never" else time.fromisoformat(value)
+        except ValueError:
+            raise SettingsError(
+                f"{key} in {self._where} is {value!r}, not a time of day", hint="write it as 02:30, or never"
+            ) from None
 
     def number(self, key: str, default: int) -> int:
         value = self._values.get(key)

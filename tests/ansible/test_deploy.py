@@ -291,6 +291,9 @@ def test_new_routes_are_taken_without_a_restart(site: Site, tmp_path: Path) -> N
     routes = tmp_path / "routes.yml"
     routes.write_text((site.home / "config" / "routes.yml").read_text().replace("priority: 10\n", "priority: 11\n"))
 
+    shown = site.play("playbooks/routes.yml", "--check", "--diff", router_routes_source=str(routes))
+    assert shown.returncode == 0, shown.stdout[-4000:]
+    assert "No delivery of the studies looked at is gained or lost." in shown.stdout
     done = site.play("playbooks/routes.yml", "--diff", router_routes_source=str(routes))
 
     assert done.returncode == 0, done.stdout[-4000:]

@@ -8,6 +8,8 @@ import pytest
 from tests.ansible.conftest import RunModule
 from tests.support.orthanc import PASSWORD, USERNAME, OrthancServer
 
+from pacsops.database import Database
+from pacsops.delivery import verification
 from pacsops.orthanc import Modality, all_modalities, ensure
 
 MODLINK = {"name": "MODLINK", "aet": "MODLINK", "host": "10.251.201.59", "port": 104}
@@ -118,3 +120,21 @@ def test_credentials_come_from_the_environment_and_a_wrong_one_says_what_to_do(
     assert refused["failed"]
     assert "ORTHANC_PASSWORD" in refused["msg"]
     assert "another-password" not in str(refused)
+
+
+def test_how_a_destination_is_verified_is_kept_in_the_sites_database(
+    orthanc: OrthancServer, database: Database, env_file: str, run_module: RunModule
+) -> None:
+    archive = {"name": "ARCHIVE", "aet": "ARCHIVE", "host": "127.0.0.1", "port": 104}
+    wanted = {"modalities": [{**archive, "verify": "find"}], "env_file": env_file}
+    run_module("orthanc_modality", {"modalities": [archive], "env_file": env_file})
+
+    shown = run_module("orthanc_modality", wanted, check=True)
+    assert (shown["changed"], verification.methods(database)) == (True, {})
+    assert shown["diff"][0]["before"] == {"verify": "none"}
+    assert run_module("orthanc_modality", wanted)["changed"]
+
+    assert verification.methods(database) == {"ARCHIVE": verification.Method.FIND}
+    assert not run_module("orthanc_modality", wanted)["changed"]
+    assert not run_module("orthanc_modality", {**wanted, "modalities": [archive]})["changed"]
+    assert verification.methods(database) == {"ARCHIVE": verification.Method.FIND}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 from tests.ansible.conftest import RunModule
-from tests.support.deliveries import in_state, promise
+from tests.support.deliveries import as_delivered, in_state, promise
+from tests.support.orthanc import OrthancServer
+from tests.support.studies import a_study
 
 from pacsops.database import Database
-from pacsops.delivery import desk
+from pacsops.delivery import desk, verification
 from pacsops.delivery.model import Status
 from pacsops.delivery.versions import note_routes
+from pacsops.routes import load_routes
 
 
 def statuses(database: Database) -> dict[str, str]:
@@ -122,3 +125,44 @@ def test_info_fails_with_a_hint_when_postgresql_is_down(
 
     assert result["failed"]
     assert "PostgreSQL" in result["msg"]
+
+
+def test_a_replay_tells_what_new_routes_change_and_nothing_of_patients(
+    database: Database, orthanc: OrthancServer, env_file: str, run_module: RunModule
+) -> None:
+    in_force = "routes: [{name: sr, match: {modality: SR}, action: {to: MODLINK}}]"
+    note_routes(database, hash_=load_routes(in_force).hash, text=in_force, accepted=True, problems=[])
+    a_study(patient_name="DOE^JANE").with_series("SR").in_(orthanc)
+    new = in_force.replace("MODLINK", "[MODLINK, ARCHIVE]")
+
+    result = run_module("routes_replay", {"content": new, "env_file": env_file}, check=True)
+
+    assert (result["changed"], result["studies"], result["gained"], result["lost"]) == (False, 1, 1, 0)
+    assert "sr → ARCHIVE: 0 before, 1 after (+1 -0)" in result["lines"]
+    assert "DOE" not in str(result)
+    same = run_module("routes_replay", {"content": in_force, "env_file": env_file})
+    assert same["lines"] == ["No delivery of the studies looked at is gained or lost."]
+
+
+def test_a_replay_of_a_wrong_file_fails_with_every_problem(
+    orthanc: OrthancServer, database: Database, env_file: str, run_module: RunModule
+) -> None:
+    result = run_module("routes_replay", {"content": "routes: [{nme: a}]", "env_file": env_file}, check=True)
+
+    assert result["failed"]
+    assert "nme" in result["msg"]
+
+
+def test_what_is_late_and_what_could_not_be_verified_are_findings(
+    database: Database, stuck: int, env_file: str, run_module: RunModule
+) -> None:
+    with database.transaction() as tx:
+        tx.run("UPDATE routing_state SET deliver_within = 60, open_since = now() - interval '1 hour'")
+    verification.set_verification(database, "PACS", verification.Method.FIND)
+    number, _ = in_state(database, Status.SUCCESS, "PACS", study="other")
+    verification.no_answer(database, as_delivered(database, number), "it does not offer C-FIND")
+
+    findings = run_module("routing_info", {"env_file": env_file})["findings"]
+
+    assert any("overdue by route all to MODLINK" in finding for finding in findings)
+    assert "1 delivery is not verified at PACS: it does not offer C-FIND" in findings

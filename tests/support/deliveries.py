@@ -13,6 +13,7 @@ from pacsops.delivery.desk import DeliveryFilter
 from pacsops.delivery.model import ErrorClass, Event, Status
 from pacsops.delivery.planner import Planned, StudyIdentity, plan
 from pacsops.delivery.retry import Failure
+from pacsops.delivery.verification import Delivered
 from pacsops.routes import RetryPolicy, Route, Selection, Send
 from pacsops.routes.model import Level
 
@@ -173,6 +174,19 @@ def site_events(database: Database, destination: str = "PACS") -> list[Event]:
             name=destination,
         )
     return [Event(line["event"]) for line in found]
+
+
+def as_delivered(database: Database, delivery_id: int) -> Delivered:
+    """A kept promise as whoever asks its destination about it sees it."""
+    found = row(database, delivery_id)
+    assert found["completed_at"] is not None
+    return Delivered.of(found)
+
+
+def verify_now(database: Database) -> None:
+    """Every delivery that waits to be asked about is due."""
+    with database.transaction() as tx:
+        tx.run("UPDATE routing_state SET verify_at = now() WHERE verify_at IS NOT NULL")
 
 
 def limit(database: Database, destination: str, concurrency: int) -> None:

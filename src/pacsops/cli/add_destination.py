@@ -25,6 +25,8 @@ from pacsops.orthanc import (
     ensure,
 )
 
+_METHODS = {"none": "nothing: its word is taken", "find": "C-FIND", "storage_commitment": "storage commitment"}
+
 
 @click.command("add-destination")
 @click.option("--name", help="What routes.yml calls it: letters, digits, - and _.")
@@ -40,6 +42,12 @@ from pacsops.orthanc import (
 )
 @click.option("--concurrency", type=click.IntRange(1, 64), help="Deliveries on their way to it at once [default: 2].")
 @click.option("--tls/--no-tls", default=None, help="Speak DICOM over TLS to it [default: in the clear].")
+@click.option(
+    "--verify",
+    type=click.Choice([method.value for method in desk.Method]),
+    help="How it is asked, after each delivery, whether it has the images: by C-FIND, by storage commitment, or not"
+    " [default: as before, or none].",
+)
 @click.option("--no-test", is_flag=True, help="Do not C-ECHO it first.")
 @yes_option
 @pass_site
@@ -53,6 +61,7 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
     allow: tuple[str, ...],
     concurrency: int | None,
     tls: bool | None,
+    verify: str | None,
     no_test: bool,
     yes: bool,
 ) -> None:
@@ -93,7 +102,7 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
         _test_first(site, page, wanted, yes=yes)
         page.blank()
     page.line("Configuration to add:" if change.before is None else f"{wanted.name} exists; it becomes:", indent=0)
-    page.facts(configuration(wanted, concurrency))
+    page.facts([*configuration(wanted, concurrency), *([("Verified by", _METHODS[verify])] if verify else [])])
     page.blank()
     if change.changed and not confirm(
         "Add this destination?" if change.before is None else "Change this destination?", yes=yes, default=True
@@ -101,6 +110,8 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
         raise NothingToDo("Nothing was changed.")
     if concurrency is not None:  # first: images may flow as soon as Orthanc knows it
         desk.set_concurrency(site.db, wanted.name, concurrency)
+    if verify is not None:
+        desk.set_verification(site.db, wanted.name, desk.Method(verify))
     ensure(site.orthanc, wanted)
     done = "added" if change.before is None else "changed" if change.changed else "was there already"
     page.line(f"Destination '{wanted.name}' {done}{' successfully!' if change.changed else '.'}", "✅", indent=0)

@@ -13,7 +13,7 @@ from pacsops.cli.site import Site, pass_site
 from pacsops.cli.waiting import reasons
 from pacsops.database import Database
 from pacsops.delivery import desk
-from pacsops.delivery.model import WAITING, Delivery, ErrorClass, RouterBeat, Status
+from pacsops.delivery.model import OPEN, WAITING, Delivery, ErrorClass, RouterBeat, Status
 
 _UNANSWERED = frozenset(
     {ErrorClass.REFUSED, ErrorClass.UNREACHABLE, ErrorClass.TIMEOUT, ErrorClass.REJECTED_ASSOCIATION}
@@ -70,23 +70,26 @@ def show_stuck(site: Site, as_json: bool, destination: str | None, since: dateti
 @click.command("show-pending")
 @json_option
 @destination_option
+@click.option("--overdue", is_flag=True, help="Only what its route wanted done by now, stuck or waiting.")
 @pass_site
-def show_pending(site: Site, as_json: bool, destination: str | None) -> None:
+def show_pending(site: Site, as_json: bool, destination: str | None, overdue: bool) -> None:
     """Show deliveries under way or waiting, and why.
 
     \b
     Examples:
       orthanc show-pending
-      orthanc show-pending --destination MODLINK
+      orthanc show-pending --overdue --destination MODLINK
     """
-    waiting = desk.deliveries(site.db, statuses=WAITING, destination=destination)
+    everything = desk.deliveries(site.db, statuses=OPEN if overdue else WAITING, destination=destination)
+    late = desk.deliveries(site.db, statuses=OPEN, destination=destination, overdue=True) if overdue else everything
+    waiting = sorted(late, key=lambda delivery: delivery.due_at or delivery.open_since) if overdue else everything
     if not waiting:
         _warn_of_name(site.db, destination)
-    why = reasons(waiting, desk.destination_health(site.db), now())
+    why = reasons([*everything, *waiting], desk.destination_health(site.db), now())
     if as_json:
         write_json({"deliveries": [{**d.as_dict(), "waits_for": why[d.id]} for d in waiting]})
     else:
-        _print_pending(waiting, why, destination)
+        _print_pending(waiting, why, destination, overdue=overdue)
     if waiting:
         warn_without_router(desk.router_beat(site.db))
 
@@ -105,36 +108,44 @@ def warn_without_router(beat: RouterBeat | None) -> None:
             warn(f"The router is held up: {trouble}.", "`orthanc status` shows what runs")
 
 
-def _print_pending(waiting: Sequence[Delivery], why: dict[int, str], destination: str | None) -> None:
+def _print_pending(
+    waiting: Sequence[Delivery], why: dict[int, str], destination: str | None, *, overdue: bool
+) -> None:
     page = Page()
     if not waiting:
-        page.line(_nothing("Nothing waits", destination), "✅", indent=0)
+        page.line(_nothing("Nothing is overdue" if overdue else "Nothing waits", destination), "✅", indent=0)
         return
-    page.title("⏳", "PENDING DELIVERIES (proceed by themselves)")
+    title = (
+        ("⚠", "OVERDUE DELIVERIES (longest first)")
+        if overdue
+        else ("⏳", "PENDING DELIVERIES (proceed by themselves)")
+    )
+    page.title(*title)
     page.blank()
     page.records(
-        ("ID", "PATIENT", "STUDY", "DEST", "AGE", "WHY IT WAITS"),
+        ("ID", "PATIENT", "STUDY", "DEST", "LATE BY" if overdue else "AGE", "WHY IT WAITS"),
         [
             (
                 page.study(delivery.study_id),
                 delivery.patient_name or "–",
                 delivery.study_description or "–",
                 delivery.destination,
-                ago(delivery.open_since).removesuffix(" ago"),
+                ago((overdue and delivery.due_at) or delivery.open_since).removesuffix(" ago"),
                 why[delivery.id],
             )
             for delivery in waiting
         ],
-        whole=("ID", "DEST", "AGE"),
+        whole=("ID", "DEST", "AGE", "LATE BY"),
     )
     page.blank()
     page.rule()
-    page.line(f"{how_many(waiting)} pending", indent=0)
+    page.line(f"{how_many(waiting)} {'overdue' if overdue else 'pending'}", indent=0)
     page.blank()
     first = to_type(waiting[0].study_id)
     page.actions(
         [
             (f"orthanc history {first}", "View its full routing history"),
+            *([("orthanc failures", "What is wrong, and what mends it")] if overdue else []),
             (f"orthanc cancel {first} --reason …", "Take the delivery back"),
             (f"orthanc test-destination {waiting[0].destination}", "Ask the destination for a sign of life"),
         ]
@@ -145,6 +156,7 @@ def _ways_out(page: Page, stuck: Sequence[Delivery]) -> list[tuple[str, str]]:
     first = to_type(stuck[0].study_id)
     silent = sorted({delivery.destination for delivery in stuck if delivery.last_error_class in _UNANSWERED})
     return [
+        ("orthanc failures", "What is wrong, by cause, and what mends it"),
         *((f"orthanc test-destination {name}", "Is it back? Says what its answer means") for name in silent[:3]),
         (f"orthanc retry {first}", "Retry routing for this study"),
         ("orthanc retry --all", "Retry all stuck studies"),

@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 from pacsops.cli.render import lasting, now
 from pacsops.cli.site import Site
+from pacsops.delivery import desk
+from pacsops.delivery.levels import Overdue
 from pacsops.delivery.model import RoutesVersion, RoutingCounts
+from pacsops.delivery.nightly import Reconciliation
+from pacsops.delivery.verification import Unverified
 from pacsops.doctor import QUICK, Examination, examine_in_turn
 from pacsops.doctor import Site as Known
 from pacsops.doctor.destination_state import DestinationState, destination_states
@@ -36,6 +40,10 @@ class Health:
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     storage: dict[str, Any] = field(default_factory=dict)
     routing: RoutingCounts | None = None
+    overdue: list[Overdue] = field(default_factory=list)
+    unverified: list[Unverified] = field(default_factory=list)
+    reconciled: Reconciliation | None = None
+    """The last nightly one."""
     destinations: list[DestinationState] = field(default_factory=list)
     rules: Rules | None = None
     rejected: RoutesVersion | None = None
@@ -127,6 +135,9 @@ def _look_at_disk(site: Known, health: Health) -> None:
 
 def _look_at_routing(site: Known, health: Health) -> None:
     health.routing = site.counts
+    health.overdue = site.overdue
+    health.unverified = site.unverified
+    health.reconciled = desk.last_reconciliation(site.db)
     newest = site.newest_routes
     health.rejected = newest if newest is not None and not newest.accepted else None
     beat = site.beat

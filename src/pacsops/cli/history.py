@@ -148,8 +148,15 @@ def _outcome(delivery: Delivery) -> str:
     if delivery.status is Status.STUCK:
         return f"{count(delivery.attempt_count, 'attempt')}: {delivery.last_error or 'no reason recorded'}"
     if delivery.status is Status.SUCCESS and delivery.completed_at:
-        return f"delivered {moment(delivery.completed_at)}"
+        return f"delivered {moment(delivery.completed_at)}{_proof(delivery)}"
     return delivery.last_error or "" if delivery.status is Status.FAILED else ""
+
+
+def _proof(delivery: Delivery) -> str:
+    """What is known of it since."""
+    if delivery.verified_at:
+        return f", verified {moment(delivery.verified_at)}"
+    return f", not verified: {delivery.verify_error}" if delivery.verify_error else ""
 
 
 def _ways_on(study: str, deliveries: Sequence[Delivery]) -> list[tuple[str, str]]:
@@ -196,6 +203,11 @@ def _stuck(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str, l
     return "❌", f"STUCK (needs attention): {event.destination}", []  # the failure above it says why
 
 
+def _verified(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
+    how = str(detail.get("method", "")).replace("_", " ").replace("find", "C-FIND")
+    return "✅", f"VERIFIED: {event.destination} has it", _lines(("Images", detail.get("instances")), ("By", how))
+
+
 def _ordered(sign: str, headline: str) -> _Words:
     def words(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
         where = f": {event.destination}" if event.destination else ""
@@ -229,12 +241,16 @@ EVENTS: Mapping[Event, _Words] = {
     Event.SEND_INTERRUPTED: _ordered("⚠", "INTERRUPTED (does not count as an attempt)"),
     Event.STUDY_STUCK: _stuck,
     Event.DELIVERY_REVIVED: _ordered("🔄", "REVIVED"),
+    Event.DELIVERY_VERIFIED: _verified,
+    Event.DELIVERY_LACKING: _ordered("❌", "NOT THERE: sent again"),
+    Event.DELIVERY_UNVERIFIED: _ordered("⚠", "NOT VERIFIED"),
     Event.DELIVERY_RETRIED: _ordered("🔄", "RETRY ORDERED"),
     Event.DELIVERY_SKIPPED: _ordered("⏭", "SKIPPED"),
     Event.DELIVERY_CANCELLED: _ordered("🚫", "CANCELLED"),
     Event.DESTINATION_UNREACHABLE: _ordered("❌", "DESTINATION DOWN"),
     Event.DESTINATION_SLOW: _ordered("⚠", "DESTINATION SLOW"),
     Event.DESTINATION_RECOVERED: _ordered("✅", "DESTINATION BACK"),
+    Event.RECONCILED: _ordered("🔄", "RECONCILED"),
     Event.CONFIG_RELOADED: _ordered("🔄", "ROUTES RELOADED"),
     Event.CONFIG_REJECTED: _ordered("❌", "ROUTES REJECTED"),
 }

@@ -15,11 +15,13 @@ from pacsops.cli import (
     deliveries,
     destinations,
     doctor,
+    failures,
     history,
     import_destinations,
     logs,
     orders,
     reconcile,
+    replay,
     routes,
     send,
     service_orders,
@@ -137,6 +139,7 @@ def _assemble() -> None:
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,
+            failures.failures,
             history.history,
             send.send,
             orders.retry,
@@ -155,6 +158,8 @@ def _assemble() -> None:
         "Services": (service_orders.start, service_orders.stop, service_orders.restart),
         "Maintenance": (database.db_migrate, completion.completion, show_help),
     }
+    assert isinstance(routes.routes, click.Group)
+    routes.routes.add_command(replay.replay)
     for commands in orthanc.sections.values():
         for command in commands:
             command.epilog = _closing(command)

@@ -18,6 +18,7 @@ from pacsops.delivery.desk import DeliveryFilter
 from pacsops.delivery.model import Delivery, Status
 from pacsops.errors import AmbiguousStudy, NothingToDo, UnknownStudy
 
+_FAILED = frozenset({Status.PENDING, Status.FAILED, Status.STUCK})
 _LISTED = 20  # deliveries announced one by one; more are counted
 
 
@@ -34,16 +35,19 @@ _reason = click.option("--reason", required=True, help="Why; `orthanc history` s
 @click.command("retry")
 @click.argument("target", metavar="[STUDY|NUMBER]", required=False)
 @click.option("--all", "every", is_flag=True, help="Everything failed and stuck.")
+@click.option("--group", metavar="GROUP", help="Everything that failed alike, by a group of `orthanc failures`.")
 @destination_option
 @click.option("--force", is_flag=True, help="Also what waits, was skipped, cancelled, or delivered already.")
 @dry_run_option
 @yes_option
 @json_option
 @pass_site
-def retry(
+def retry(  # noqa: PLR0913 (one parameter an option)
     site: Site,
+    *,
     target: str | None,
     every: bool,
+    group: str | None,
     destination: str | None,
     force: bool,
     dry_run: bool,
@@ -60,18 +64,22 @@ def retry(
     STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number; NUMBER is
     a delivery's, as `orthanc history` shows it. Failed and stuck deliveries get all their attempts again.
     """
-    if (target is None) == (not every):
-        raise click.UsageError("Name a study or a delivery's number, or say --all (and not both).")
+    if sum((target is not None, every, group is not None)) != 1:
+        raise click.UsageError("Name a study or a delivery's number, or say --all, or --group: one of them.")
+    if group is not None and force:
+        raise click.UsageError("--group is of what failed: --force has nothing to add.")
     if every and force and destination is None:
         raise click.UsageError("--all --force sends everything ever delivered again: name a --destination too.")
-    order: Order = partial(desk.retry, by=operator(), force=force)
+    # What waits in a group is to go at once too: `statuses` keeps force from what has arrived.
+    order: Order = partial(desk.retry, by=operator(), force=force or group is not None)
+    wanted = _of_group(site.db, group, destination) if group else _wanted(site.db, target, destination)
     changed = _carry_out(
         site.db,
         order,
-        _wanted(site.db, target, destination),
+        wanted,
         "RETRYING ROUTING",
         Status.PENDING,
-        ask=every and not yes,
+        ask=target is None and not yes,
         dry_run=dry_run,
         as_json=as_json,
         nothing="no delivery of these is failed or stuck"
@@ -170,6 +178,21 @@ def _wanted(database: Database, target: str | None, destination: str | None) -> 
     return DeliveryFilter(study_id=study.study_id, destination=destination)
 
 
+def _of_group(database: Database, name: str, destination: str | None) -> DeliveryFilter:
+    """The deliveries of a group of `orthanc failures`.
+
+    Raises:
+        NothingToDo: nothing fails in this way any more.
+    """
+    for group in desk.failure_groups(database):
+        if group.id == name.strip().lower():
+            chosen = group.members(database)
+            return DeliveryFilter(delivery_ids=chosen, destination=destination, statuses=_FAILED)
+    raise NothingToDo(
+        f"Nothing to do: no group of failures is called {name!r} now.", hint="`orthanc failures` lists them"
+    )
+
+
 def _delivery(database: Database, target: str) -> Delivery | None:
     if not (target.isascii() and target.isdigit() and len(target) < 19):
         return None
@@ -206,7 +229,8 @@ def _carry_out(  # noqa: PLR0913
     if not dry_run:
         if ask and not confirm(f"Retry {deliveries(len(chosen))}?", yes=False):
             raise NothingToDo("Nothing was changed.")
-        announced = DeliveryFilter(delivery_ids=tuple(delivery.id for delivery in chosen))
+        numbers = tuple(delivery.id for delivery in chosen)
+        announced = DeliveryFilter(delivery_ids=numbers, statuses=wanted.statuses)
         chosen = order(database, announced, dry_run=False)
     if as_json:
         rows = [{**delivery.as_dict(), "status_before": delivery.status, "status": becomes} for delivery in chosen]

@@ -1,66 +1,133 @@
-"""`orthanc reconcile`: find studies in Orthanc that were never routed, and route them."""
+"""`orthanc reconcile`: studies that were never routed, and deliveries whose destination lacks images."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from pacsops.cli.deliveries import warn_without_router
-from pacsops.cli.parameters import Since, json_option
-from pacsops.cli.render import Page, deliveries, moment, studies, to_type, warn, write_json
+from pacsops.cli.deliveries import unheard_of, warn_without_router
+from pacsops.cli.parameters import Since, dry_run_option, json_option
+from pacsops.cli.progress import Progress
+from pacsops.cli.render import Page, count, deliveries, moment, studies, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
+from pacsops.errors import UnknownDestination
 
-_SILENT_SECONDS = 2.0
+if TYPE_CHECKING:
+    from pacsops.router.gaps import Gaps
+    from pacsops.router.reconcile import ReconcileResult
+
+_LISTED = 20
 
 
 @click.command("reconcile")
-@click.option("--since", type=Since(), default="7d", show_default=True, help="Studies that changed since then.")
+@click.option("--since", type=Since(), default="7d", show_default=True, help="What changed, or arrived, since then.")
+@click.option(
+    "--destination", metavar="NAME", help="Only ask this destination what it lacks, by C-FIND unless set up."
+)
+@dry_run_option
 @json_option
 @click.pass_context
 @pass_site
-def reconcile(site: Site, ctx: click.Context, since: datetime, as_json: bool) -> None:
-    """Find studies that were never routed, and route them.
+def reconcile(
+    site: Site, ctx: click.Context, since: datetime, destination: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Find what was never routed or is not where it was sent, and mend it.
 
     \b
     Examples:
       orthanc reconcile
-      orthanc reconcile --since 30d
+      orthanc reconcile --since 30d --destination ARCHIVE --dry-run
 
-    Compares Orthanc with what the router knows, as the router itself does from time to time. Nothing is sent twice:
-    what was delivered stays delivered.
+    Compares Orthanc with what the router knows, and asks each destination that is verified (`orthanc
+    add-destination --verify`) whether it has what it took. What it lacks is sent again, nothing else. The router
+    itself does so once a night.
     """
-    from pacsops.router import reconcile as scan  # noqa: PLC0415 (loads the router for this command alone)
+    from pacsops.router import gaps as asking  # noqa: PLC0415 (loads the router for this command alone)
+    from pacsops.router import reconcile as scanning  # noqa: PLC0415
+    from pacsops.router.site import Site as RouterSite  # noqa: PLC0415
 
-    result = scan.reconcile(site.db, site.orthanc, since, _Progress())
+    methods = desk.methods(site.db)
+    progress = Progress("compared")
+    found = None
+    if destination is None:
+        found = scanning.reconcile(site.db, site.orthanc, since, progress, apply=not dry_run)
+    else:
+        if unheard := unheard_of(site.db, destination):
+            raise UnknownDestination(unheard, hint="`orthanc destinations` lists the names")
+        methods = {destination: methods.get(destination, desk.Method.FIND)}
+    gaps = asking.find_gaps(
+        RouterSite(site.orthanc, site.db),
+        methods,
+        since,
+        apply=not dry_run,
+        on_progress=lambda name, asked: progress.say(f"{name} was asked about {deliveries(asked)}…"),
+    )
     if as_json:
-        write_json({"since": since, **asdict(result)})
-        ctx.exit(1 if result.unreadable else 0)
-    page = Page()
-    page.title("🔄", f"RECONCILED (since {moment(since)})")
-    page.line(f"{studies(result.scanned)} in Orthanc compared, {deliveries(result.planned)} planned.")
-    for study in result.studies:
-        page.line(f"orthanc history {to_type(study)}", "🔍")
-    if result.planned:
+        _print_json(since, dry_run, found, gaps)
+    else:
+        _print(Page(), since, dry_run, found, gaps)
+    if not dry_run and ((found and found.planned) or any(each.lacking or each.requested for each in gaps)):
         warn_without_router(desk.router_beat(site.db))
-    if result.unreadable:
+    ctx.exit(1 if (found and found.unreadable) or any(each.unanswered for each in gaps) else 0)
+
+
+def _print_json(since: datetime, dry_run: bool, found: ReconcileResult | None, gaps: list[Gaps]) -> None:
+    nothing = {"scanned": 0, "planned": 0, "studies": [], "unreadable": []}
+    write_json(
+        {
+            "since": since,
+            "dry_run": dry_run,
+            **(asdict(found) if found else nothing),
+            "destinations": [
+                {**each.as_dict(), "deliveries": [asdict(gap) for gap in each.lacking]} for each in gaps
+            ],
+        }
+    )
+
+
+def _print(page: Page, since: datetime, dry_run: bool, found: ReconcileResult | None, gaps: list[Gaps]) -> None:
+    page.title("🔄", f"RECONCILED (since {moment(since)})" if not dry_run else f"DRY RUN (since {moment(since)})")
+    would = "would be " if dry_run else ""
+    if found:
+        page.line(f"{studies(found.scanned)} in Orthanc compared, {deliveries(found.planned)} {would}planned.")
+        for study in found.studies[:_LISTED]:
+            page.line(f"orthanc history {to_type(study)}", "🔍")
+        if len(found.studies) > _LISTED:
+            page.line(f"… and {studies(len(found.studies) - _LISTED)} more")
+    for each in gaps:
+        _print_gaps(page, each, dry_run=dry_run)
+    if found and not gaps:
+        page.line("No destination is verified: `orthanc add-destination --verify find` has one asked what it took.")
+    if found and found.unreadable:
         warn(
-            f"{studies(len(result.unreadable))} could not be read from Orthanc: {', '.join(result.unreadable[:5])}",
+            f"{studies(len(found.unreadable))} could not be read from Orthanc: {', '.join(found.unreadable[:5])}",
             "Orthanc's log says more; the router tries again by itself",
         )
-        ctx.exit(1)
 
 
-class _Progress:
-    """Says on stderr how far a scan is, once it takes longer than two seconds, and then once a second."""
-
-    def __init__(self) -> None:
-        self._speak_at = time.monotonic() + _SILENT_SECONDS
-
-    def __call__(self, scanned: int, held: int) -> None:
-        if time.monotonic() >= self._speak_at:
-            self._speak_at = time.monotonic() + 1
-            click.echo(f"{scanned:,} of {studies(held)} compared…", err=True)
+def _print_gaps(page: Page, gaps: Gaps, *, dry_run: bool) -> None:
+    if gaps.requested:
+        says = "would be asked" if dry_run else "is asked"
+        page.line(
+            f"{gaps.destination} {says} about {deliveries(gaps.requested)} by storage commitment; the router takes"
+            " its answers.",
+            "⏳",
+        )
+        return
+    lost = f"lacks images of {len(gaps.lacking):,}" if gaps.lacking else "lacks nothing"
+    page.line(
+        f"{gaps.destination} was asked about {deliveries(gaps.asked)} and {lost}.", "❌" if gaps.lacking else "✅"
+    )
+    for gap in gaps.lacking[:_LISTED]:
+        again = "" if dry_run else ", sent again"
+        page.line(f"orthanc history {to_type(gap.study_id)}   {count(gap.images, 'image')}{again}", indent=5)
+    if len(gaps.lacking) > _LISTED:
+        page.line(f"… and {deliveries(len(gaps.lacking) - _LISTED)} more", indent=5)
+    if gaps.gone:
+        page.line(f"{deliveries(gaps.gone)}: Orthanc no longer holds all images, so nothing to compare.", indent=5)
+    if gaps.unanswered:
+        warn(f"{deliveries(gaps.unanswered)} to {gaps.destination} could not be asked about: {gaps.reason}.")

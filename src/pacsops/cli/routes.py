@@ -23,6 +23,7 @@ from pacsops.errors import (
 )
 from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, all_modalities, complete, study_facts
 from pacsops.routes import MANUAL, FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
+from pacsops.routes.durations import as_text
 
 
 @click.group("routes", invoke_without_command=True)
@@ -206,6 +207,7 @@ def _facts(route: Route) -> list[tuple[str, str]]:
             "Retry",
             f"{count(policy.max_attempts, 'attempt')}, {policy.backoff} backoff from {policy.initial_delay:g}s",
         ),
+        ("Within", as_text(route.deliver_within) if route.deliver_within else ""),
         ("Priority", f"{route.priority}{', final: later routes are not looked at' if route.final else ''}"),
         ("Sends back", "also to the system the images came from" if route.send_back else ""),
     ]
@@ -226,6 +228,7 @@ def _as_dict(route: Route) -> dict[str, Any]:
             "backoff": route.retry.backoff,
             "initial_delay": route.retry.initial_delay,
         },
+        "deliver_within": route.deliver_within,
         "final": route.final,
         "send_back": route.send_back,
         "line": route.line,
@@ -274,7 +277,8 @@ def _print_explanations(
             key = (selection.level, selection.destination)
             sent[key] = sent.get(key, 0) + len(selection.instances)
         for (level, destination), images in sent.items():
-            page.line(f"→ {destination}: {count(images, 'image')}, as {level}", indent=3)
+            within = f", within {as_text(route.deliver_within)}" if route.deliver_within else ""
+            page.line(f"→ {destination}: {count(images, 'image')}, as {level}{within}", indent=3)
     page.blank()
     page.rule()
     if rules.since is None:

@@ -10,9 +10,10 @@ import click
 
 from pacsops.cli.health import Health, Issue, examine, for_how_long
 from pacsops.cli.parameters import json_option
-from pacsops.cli.render import Page, count, lasting, moment, size, studies, write_json
+from pacsops.cli.render import Page, count, deliveries, lasting, moment, size, studies, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.cli.watch import watch
+from pacsops.delivery.nightly import Reconciliation
 
 _SIGNS = {"running": "✅", "down": "❌", "refused": "❌", "silent": "❌", "never ran": "❌"}
 
@@ -77,6 +78,9 @@ def as_document(health: Health) -> dict[str, Any]:
         "services": health.services,
         "storage": health.storage,
         "routing": asdict(health.routing) if health.routing else {},
+        "overdue": [asdict(level) for level in health.overdue],
+        "reconciled": asdict(health.reconciled) if health.reconciled else None,
+        "unverified": [asdict(group) for group in health.unverified],
         "destinations": [destination.as_dict() for destination in health.destinations],
         "routes": {
             "hash": rules.table.hash if rules else None,
@@ -137,8 +141,20 @@ def _print_routing(page: Page, health: Health) -> None:
         ("⏳", "Pending", studies(counts.pending_studies) + (f", oldest {lasting(oldest)}" if oldest else "")),
         ("⚠", "Stuck", studies(counts.stuck_studies)),
     ]
+    if health.overdue:
+        late = sum(level.deliveries for level in health.overdue)
+        rows.append(("⏰", "Overdue", f"{deliveries(late)}, longest {lasting(health.overdue[0].late_seconds)}"))
+    if health.reconciled:
+        rows.append(("🔄", "Reconciled", _reconciled(health.reconciled)))
     for sign, label, value in rows:
         page.line(f"{label + ':':<18}{value}", sign)
+
+
+def _reconciled(last: Reconciliation) -> str:
+    result = last.result
+    asked = f", {deliveries(result['asked'])} asked about" if result["asked"] else ""
+    mended = f", {result['planned'] + result['lacking']:,} mended" if result["planned"] or result["lacking"] else ""
+    return f"{moment(last.finished_at)}: {studies(result['scanned'])} compared{asked}{mended or ', nothing missing'}"
 
 
 def _print_issues(page: Page, issues: list[Issue]) -> None:

@@ -1,4 +1,4 @@
-"""Why a delivery that is not done yet waits, in an operator's words."""
+"""Why a delivery that is not done yet waits (or is stuck), in an operator's words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from pacsops.cli.render import moment, soon
+from pacsops.cli.render import count, moment, soon
 from pacsops.delivery.model import Delivery, DestinationHealth, Status
 
 _IN_FLIGHT = frozenset({Status.SENDING, Status.SENT})
@@ -14,10 +14,12 @@ _IN_FLIGHT = frozenset({Status.SENDING, Status.SENT})
 
 def reasons(deliveries: Iterable[Delivery], health: Mapping[str, DestinationHealth], now: datetime) -> dict[int, str]:
     """By delivery number, why each waits. `deliveries` holds everything open at its destinations."""
-    deliveries = list(deliveries)
+    deliveries = list({delivery.id: delivery for delivery in deliveries}.values())
     busy = Counter(delivery.destination for delivery in deliveries if delivery.status in _IN_FLIGHT)
     return {
-        delivery.id: _reason(delivery, health.get(delivery.destination), busy[delivery.destination], now)
+        delivery.id: _stuck(delivery)
+        if delivery.status is Status.STUCK
+        else _reason(delivery, health.get(delivery.destination), busy[delivery.destination], now)
         for delivery in deliveries
     }
 
@@ -36,6 +38,10 @@ def _reason(delivery: Delivery, health: DestinationHealth | None, in_flight: int
     if health is not None and in_flight >= health.max_concurrency:
         return f"in line: {delivery.destination} is sent {health.max_concurrency} at a time"
     return "due now"
+
+
+def _stuck(delivery: Delivery) -> str:
+    return f"stuck after {count(delivery.attempt_count, 'attempt')}: {delivery.last_error or 'no reason recorded'}"
 
 
 def _not_yet(delivery: Delivery, due: datetime, now: datetime) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 from pacsops.database import Database, Transaction
 from pacsops.database.pool import Row
 from pacsops.delivery import breaker, sql
+from pacsops.delivery.failures import failure_groups
+from pacsops.delivery.levels import LATE, overdue
 from pacsops.delivery.model import (
     OPEN,
     Delivery,
@@ -25,37 +27,49 @@ from pacsops.delivery.model import (
     TimelineEvent,
     UnevaluatedStudy,
 )
+from pacsops.delivery.nightly import last_reconciliation
 from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
 from pacsops.delivery.timeline import record_all
-from pacsops.delivery.versions import newest_routes, router_beat, routes_in_force
+from pacsops.delivery.verification import Method, methods, set_verification, unverified
+from pacsops.delivery.versions import newest_routes, previous_routes, router_beat, routes_in_force
 from pacsops.errors import AmbiguousStudy, UnknownStudy
 
 __all__ = [
     "DeliveryFilter",
+    "Method",
     "cancel",
     "counts",
     "deliveries",
     "delivery",
     "destination_health",
+    "failure_groups",
     "find_study",
+    "last_reconciliation",
+    "methods",
     "newest_routes",
     "open_deliveries",
+    "overdue",
+    "previous_routes",
     "retry",
     "route_counts",
     "router_beat",
     "routes_in_force",
     "set_concurrency",
+    "set_verification",
     "skip",
     "timeline",
     "unevaluated",
+    "unverified",
 ]
 
 _DELIVERY = """
     id, source, study_id, study_uid, patient_name, patient_id, study_description, study_date, level, resource_id,
     route_name AS route, destination, priority, status, cardinality(instances) AS instance_count,
     cardinality(delivered_instances) AS delivered_count, attempt_count, max_attempts, next_retry_at, last_error,
-    last_error_class, last_error_at, job_id, created_at, open_since, updated_at,
-    completed_at
+    last_error_class, last_error_at, job_id, created_at, open_since, updated_at, completed_at,
+    open_since + make_interval(secs => deliver_within) AS due_at,
+    CASE WHEN status = 'success' AND verified_at >= completed_at THEN verified_at END AS verified_at,
+    CASE WHEN status = 'success' THEN verify_error END AS verify_error
 """
 _STUDY = """
     source, study_id, study_uid, accession_number, patient_name, patient_id, study_description, study_date,
@@ -126,9 +140,10 @@ def deliveries(
     study_id: str | None = None,
     destination: str | None = None,
     since: datetime | None = None,
+    overdue: bool = False,
     limit: int | None = None,
 ) -> list[Delivery]:
-    """Deliveries, the oldest first; `since` is about their last change."""
+    """Deliveries, the oldest first; `since` is about their last change, `overdue` takes only those that are late."""
     with database.transaction() as tx:
         rows = tx.all(
             f"""
@@ -137,12 +152,14 @@ def deliveries(
                AND (%(study_id)s::text IS NULL OR study_id = %(study_id)s)
                AND (%(destination)s::text IS NULL OR destination = %(destination)s)
                AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s)
+               AND (NOT %(overdue)s OR ({LATE}))
              ORDER BY id LIMIT %(limit)s
             """,  # noqa: S608
             statuses=None if statuses is None else sorted(statuses),
             study_id=study_id,
             destination=destination,
             since=since,
+            overdue=overdue,
             limit=limit,
         )
     return [_delivery(row) for row in rows]
@@ -173,7 +190,7 @@ def destination_health(database: Database) -> dict[str, DestinationHealth]:
             """
             SELECT h.destination, h.breaker, h.max_concurrency, h.consecutive_failures, h.opened_at, h.open_reason,
                    h.next_probe_at, h.last_success_at, h.last_failure_at, h.last_error, h.last_echo_at,
-                   h.last_echo_ms,
+                   h.last_echo_ms, h.verify,
                    coalesce(s.waiting, 0) AS waiting, coalesce(s.stuck, 0) AS stuck
               FROM destination_health h
               LEFT JOIN (SELECT destination, count(*) FILTER (WHERE status <> 'stuck') AS waiting,

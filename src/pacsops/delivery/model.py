@@ -40,6 +40,8 @@ class ErrorClass(StrEnum):
     PEER_STATUS = "peer-status"
     UNKNOWN_DESTINATION = "unknown-destination"
     VANISHED = "vanished"
+    NOT_KEPT = "not-kept"
+    """The destination answered success and does not have it."""
     ORTHANC = "orthanc"
     ORTHANC_AWAY = "orthanc-away"
     """Orthanc could not work at all; nothing about this delivery."""
@@ -80,12 +82,16 @@ class Event(StrEnum):
     SEND_INTERRUPTED = "send_interrupted"
     STUDY_STUCK = "study_stuck"
     DELIVERY_REVIVED = "delivery_revived"
+    DELIVERY_VERIFIED = "delivery_verified"
+    DELIVERY_LACKING = "delivery_lacking"
+    DELIVERY_UNVERIFIED = "delivery_unverified"
     DELIVERY_RETRIED = "delivery_retried"
     DELIVERY_SKIPPED = "delivery_skipped"
     DELIVERY_CANCELLED = "delivery_cancelled"
     DESTINATION_UNREACHABLE = "destination_unreachable"
     DESTINATION_SLOW = "destination_slow"
     DESTINATION_RECOVERED = "destination_recovered"
+    RECONCILED = "reconciled"
     CONFIG_RELOADED = "config_reloaded"
     CONFIG_REJECTED = "config_rejected"
 
@@ -122,6 +128,12 @@ class Delivery:
     """When it was planned, or last taken up again: a kept promise whose study grew, an operator's retry."""
     updated_at: datetime
     completed_at: datetime | None
+    due_at: datetime | None
+    """By when its route wants it done (`deliver_within` after open_since); None: no service level."""
+    verified_at: datetime | None
+    """When its destination was asked and had all of it; None: not since it was completed."""
+    verify_error: str | None
+    """Why the destination could not be asked, when that is so."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -158,8 +170,8 @@ class UnevaluatedStudy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEvent:
-    """One row of routing_event. `detail` keys by event: error, error_class, next_retry_at, job_id, duration_ms,
-    instances, reason, by."""
+    """One row of routing_event. `detail` keys by event: error, error_class, dimse_status, sop_class, transfer_syntax,
+    next_retry_at, job_id, duration_ms, instances, method, reason, by."""
 
     at: datetime
     event: Event
@@ -186,6 +198,8 @@ class DestinationHealth:
     last_error: str | None
     last_echo_at: datetime | None
     last_echo_ms: int | None
+    verify: str
+    """How it is asked for what it took: none, find, storage_commitment."""
     waiting: int
     stuck: int
 

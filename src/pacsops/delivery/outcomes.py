@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pacsops.database import Database
-from pacsops.delivery import breaker, sql
+from pacsops.delivery import breaker, sql, verification
 from pacsops.delivery.claims import Claim
 from pacsops.delivery.model import Event, Status
 from pacsops.delivery.retry import Failure, Stuck, Wait, next_attempt
@@ -42,7 +42,13 @@ def submitted(database: Database, claim: Claim, job_id: str) -> bool:
 def finish(database: Database, claim: Claim, *, duration_ms: int | None) -> bool:
     """sending|sent → success, or pending again for instances that came meanwhile."""
     with database.transaction() as tx:
-        row = tx.one_or_none(sql.FINISH, id=claim.delivery_id, token=claim.token, from_states=FINISH.from_states)
+        row = tx.one_or_none(
+            sql.FINISH,
+            id=claim.delivery_id,
+            token=claim.token,
+            from_states=FINISH.from_states,
+            verify_after=verification.FIRST_LOOK_SECONDS,
+        )
         if row is None:
             return False
         attempt = {**row, "attempt_count": claim.attempt}
@@ -67,10 +73,22 @@ def fail(database: Database, claim: Claim, failure: Failure) -> Failed:
             wait=decision.seconds if isinstance(decision, Wait) else 0.0,
             reason=failure.reason,
             error_class=failure.error_class.value,
+            dimse_status=failure.dimse_status,
+            sop_class=failure.sop_class,
+            transfer_syntax=failure.transfer_syntax,
         )
         if row is None:
             return Failed(held=False)
-        record(tx, Event.SEND_FAILED, row, error=failure.reason, error_class=failure.error_class.value)
+        record(
+            tx,
+            Event.SEND_FAILED,
+            row,
+            error=failure.reason,
+            error_class=failure.error_class.value,
+            dimse_status=failure.dimse_status,
+            sop_class=failure.sop_class,
+            transfer_syntax=failure.transfer_syntax,
+        )
         if waits:
             record(tx, Event.SEND_RETRY_SCHEDULED, row, next_retry_at=row["next_retry_at"])
         else:

@@ -102,6 +102,7 @@ def _promise(
         max_attempts=route.retry.max_attempts,
         backoff=route.retry.backoff.value,
         initial_delay=route.retry.initial_delay,
+        deliver_within=route.deliver_within,
     )
     if row is not None:
         said = {"send": route.send.value, "instances": len(selection.instances), "by": ordered_by}

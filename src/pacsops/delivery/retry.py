@@ -14,6 +14,11 @@ class Failure:
 
     error_class: ErrorClass
     reason: str
+    dimse_status: int | None = None
+    """What the destination answered (PS3.7 annex C), if it answered anything."""
+    sop_class: str | None = None
+    transfer_syntax: str | None = None
+    """UIDs of the image it failed at, where that is known."""
 
     @property
     def permanent(self) -> bool:

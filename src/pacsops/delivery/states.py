@@ -43,6 +43,10 @@ RESTORE = Transition(frozenset({Status.CANCELLED}), frozenset({Status.PENDING}))
 RETURN = Transition(frozenset({Status.STUCK}), frozenset({Status.PENDING}))
 """Deleted images were received again."""
 REVIVE = Transition(frozenset({Status.STUCK}), frozenset({Status.PENDING}))
+LACK = Transition(frozenset({Status.SUCCESS}), frozenset({Status.PENDING}))
+"""The destination does not have what it took."""
+LOSE = Transition(frozenset({Status.SUCCESS}), frozenset({Status.STUCK}))
+"""The same, too often."""
 RETRY = Transition(frozenset({Status.FAILED, Status.STUCK}), frozenset({Status.PENDING}))
 FORCED_RETRY = Transition(
     RETRY.leaves | {Status.PENDING, Status.SKIPPED, Status.CANCELLED, Status.SUCCESS}, frozenset({Status.PENDING})
@@ -62,6 +66,8 @@ TRANSITIONS: Mapping[str, Transition] = {
     "restore": RESTORE,
     "return": RETURN,
     "revive": REVIVE,
+    "lack": LACK,
+    "lose": LOSE,
     "retry": RETRY,
     "forced_retry": FORCED_RETRY,
     "skip": SKIP,

@@ -19,6 +19,16 @@ def routes_in_force(database: Database) -> RoutesVersion | None:
     return _newest(database, "WHERE accepted")
 
 
+def previous_routes(database: Database) -> RoutesVersion | None:
+    """The routes.yml in force before the one that is; None before the second."""
+    return _newest(
+        database,
+        """
+        WHERE accepted AND hash <> (SELECT hash FROM routes_version WHERE accepted ORDER BY id DESC LIMIT 1)
+        """,
+    )
+
+
 def newest_routes(database: Database) -> RoutesVersion | None:
     """The newest routes.yml met, which may be a rejected one."""
     return _newest(database, "")

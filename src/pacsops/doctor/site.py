@@ -14,7 +14,9 @@ from typing import Any, Generic, TypeVar, overload
 from pacsops.database import Database
 from pacsops.database.migrate import require_current
 from pacsops.delivery import desk
+from pacsops.delivery.levels import Overdue
 from pacsops.delivery.model import DestinationHealth, RouterBeat, RoutesVersion, RoutingCounts
+from pacsops.delivery.verification import Unverified
 from pacsops.dimse import verification
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, PacsopsError, SchemaMismatch
@@ -268,6 +270,16 @@ class Site:
     def counts(self) -> RoutingCounts:
         """the counts of deliveries"""
         return desk.counts(self.db, now() - WINDOW)
+
+    @fact
+    def overdue(self) -> list[Overdue]:
+        """the deliveries that are late"""
+        return desk.overdue(self.db)
+
+    @fact
+    def unverified(self) -> list[Unverified]:
+        """the deliveries that could not be verified"""
+        return desk.unverified(self.db)
 
     @fact
     def destination_health(self) -> dict[str, DestinationHealth]:

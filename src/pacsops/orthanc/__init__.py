@@ -3,7 +3,7 @@
 from pacsops.orthanc.changes import Change, ChangesPage, changes, last_change
 from pacsops.orthanc.client import Orthanc, Statistics, StudyHeader
 from pacsops.orthanc.drift import Drift, drift
-from pacsops.orthanc.facts import INDEXED_KEYWORDS, complete, study_facts
+from pacsops.orthanc.facts import INDEXED_KEYWORDS, SERIES_KEYWORDS, complete, facts_of_studies, study_facts
 from pacsops.orthanc.failures import JobFailure, classify, failure_of
 from pacsops.orthanc.jobs import Job, job, store_jobs, submit_store
 from pacsops.orthanc.modalities import (
@@ -23,6 +23,7 @@ from pacsops.orthanc.modalities import (
 
 __all__ = [
     "INDEXED_KEYWORDS",
+    "SERIES_KEYWORDS",
     "Change",
     "ChangesPage",
     "Drift",
@@ -46,6 +47,7 @@ __all__ = [
     "echo",
     "echo_unregistered",
     "ensure",
+    "facts_of_studies",
     "failure_of",
     "job",
     "last_change",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +50,8 @@ class StudyHeader:
     is_stable: bool
     last_update: str
     """Orthanc's LastUpdate, `YYYYMMDDTHHMMSS` in UTC; changes whenever an instance is added."""
+    tags: Mapping[str, str] = field(compare=False, repr=False)
+    """What the index holds of patient and study, by DICOM keyword."""
 
     @classmethod
     def of(cls, resource: Mapping[str, Any]) -> Self:
@@ -65,6 +67,7 @@ class StudyHeader:
             study_date=_date(tags.get("StudyDate", "")),
             is_stable=bool(resource.get("IsStable")),
             last_update=str(resource.get("LastUpdate", "")),
+            tags=tags,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,12 @@ Left out although indexed: InstitutionName, which Orthanc keeps once a study, wh
 those that may be longer than the 256 characters Orthanc indexes.
 """
 
+SERIES_KEYWORDS = _PATIENT_AND_STUDY | _SERIES
+"""Those that every image of a series shares: to know them, the images themselves need not be asked about."""
+
+_IMAGES_AT_ONCE = 2000
+"""Of one request: two seconds' work for an index in PostgreSQL."""
+_SLOWLY_SECONDS = 60.0
 _WHOLE_STUDY_SECONDS = 120.0  # tens of thousands of images, on a busy index
 
 
@@ -70,14 +76,44 @@ def study_facts(orthanc: Orthanc, study_id: str) -> tuple[StudyHeader, StudyFact
     study = next((entry for entry in orthanc.bulk_content([study_id], "Study") if entry["ID"] == study_id), None)
     if study is None:
         raise NotFoundInOrthanc(f"study {study_id} is not in Orthanc", status=404, details="Unknown resource")
-    common = _pick({**study.get("PatientMainDicomTags", {}), **study["MainDicomTags"]}, _PATIENT_AND_STUDY)
+    header = StudyHeader.of(study)
+    common = _common(header)
     facts = (
         _instance_facts(instance, common, series[instance["ParentSeries"]])
         for instance in instances
         if instance["ParentSeries"] in series
     )
-    ordered = tuple(sorted(facts, key=lambda instance: instance.instance_id))
-    return StudyHeader.of(study), StudyFacts(study_id=study_id, instances=ordered)
+    return header, _in_order(study_id, facts)
+
+
+def facts_of_studies(
+    orthanc: Orthanc, headers: Sequence[StudyHeader], *, by_series: bool
+) -> Iterator[tuple[StudyHeader, StudyFacts]]:
+    """Many studies in few requests: two for each two thousand images; one for all when `by_series`.
+
+    Args:
+        by_series: the facts have SERIES_KEYWORDS only, and the sender of an image is the one its series began with.
+
+    Studies that were deleted meanwhile are left out.
+    """
+    series = _by_study(
+        orthanc.bulk_content([header.study_id for header in headers], "Series", timeout=_SLOWLY_SECONDS)
+    )
+    waiting: list[StudyHeader] = []
+    images = 0
+    for header in headers:
+        if header.study_id not in series:
+            continue
+        if by_series:
+            yield header, _facts_by_series(header, series[header.study_id])
+            continue
+        waiting.append(header)
+        images += sum(len(entry["Instances"]) for entry in series[header.study_id])
+        if images >= _IMAGES_AT_ONCE:
+            yield from _facts_by_image(orthanc, waiting, series)
+            waiting, images = [], 0
+    if waiting:
+        yield from _facts_by_image(orthanc, waiting, series)
 
 
 def complete(orthanc: Orthanc, facts: StudyFacts, instance_ids: Collection[str]) -> StudyFacts:
@@ -96,7 +132,51 @@ def complete(orthanc: Orthanc, facts: StudyFacts, instance_ids: Collection[str])
     )
 
 
-def _instance_facts(instance: dict[str, Any], common: dict[str, str], series: dict[str, Any]) -> InstanceFacts:
+def _by_study(series: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in series:
+        found.setdefault(entry["ParentStudy"], []).append(entry)
+    return found
+
+
+def _facts_by_series(header: StudyHeader, series: Iterable[dict[str, Any]]) -> StudyFacts:
+    instances = (
+        InstanceFacts(
+            instance_id=instance_id,
+            series_id=entry["ID"],
+            sender_aet=entry.get("Metadata", {}).get("RemoteAET") or None,
+            tags=tags,
+        )
+        for entry in series
+        for tags in [{**_common(header), **_pick(entry["MainDicomTags"], _SERIES)}]
+        for instance_id in entry["Instances"]
+    )
+    return _in_order(header.study_id, instances)
+
+
+def _facts_by_image(
+    orthanc: Orthanc, headers: Sequence[StudyHeader], series: Mapping[str, list[dict[str, Any]]]
+) -> Iterator[tuple[StudyHeader, StudyFacts]]:
+    known = {entry["ID"]: entry for header in headers for entry in series[header.study_id]}
+    images = orthanc.bulk_content([header.study_id for header in headers], "Instance", timeout=_WHOLE_STUDY_SECONDS)
+    of_study: dict[str, list[dict[str, Any]]] = {}
+    for image in images:
+        if image["ParentSeries"] in known:
+            of_study.setdefault(known[image["ParentSeries"]]["ParentStudy"], []).append(image)
+    for header in headers:
+        common = _common(header)
+        facts = (
+            _instance_facts(image, common, known[image["ParentSeries"]])
+            for image in of_study.get(header.study_id, ())
+        )
+        yield header, _in_order(header.study_id, facts)
+
+
+def _in_order(study_id: str, instances: Iterable[InstanceFacts]) -> StudyFacts:
+    return StudyFacts(study_id, tuple(sorted(instances, key=lambda instance: instance.instance_id)))
+
+
+def _instance_facts(instance: dict[str, Any], common: Mapping[str, str], series: Mapping[str, Any]) -> InstanceFacts:
     metadata = instance.get("Metadata", {})
     tags = {**common, **_pick(series["MainDicomTags"], _SERIES), **_pick(instance["MainDicomTags"], _INSTANCE)}
     if metadata.get("SopClassUid"):
@@ -124,5 +204,10 @@ def _completed(orthanc: Orthanc, instance: InstanceFacts) -> InstanceFacts:
     return replace(instance, tags={**instance.tags, **texts})
 
 
-def _pick(tags: dict[str, str], keywords: Collection[str]) -> dict[str, str]:
+def _common(header: StudyHeader) -> dict[str, str]:
+    """What every image of the study shares."""
+    return _pick(header.tags, _PATIENT_AND_STUDY)
+
+
+def _pick(tags: Mapping[str, str], keywords: Collection[str]) -> dict[str, str]:
     return {keyword: value for keyword, value in tags.items() if keyword in keywords}

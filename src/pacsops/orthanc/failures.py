@@ -42,6 +42,9 @@ class JobFailure:
     kind: FailureKind
     message: str
     dimse_status: int | None = None
+    sop_class: str | None = None
+    transfer_syntax: str | None = None
+    """UIDs of the image it failed at, where Orthanc names them."""
 
 
 def classify(error_code: int | None, details: str, *, timeout: float | None = None) -> JobFailure:
@@ -55,13 +58,15 @@ def classify(error_code: int | None, details: str, *, timeout: float | None = No
     status = _DIMSE_STATUS.search(details)
     if status is not None:
         return _peer_status(int(status[1], 16))
+    sop_class, syntax = _named(_SOP_CLASS, details), _named(_SYNTAX, details)
     for pattern, kind, message in _SENTENCES:
         match = pattern.search(details)
         if match is not None:
             within = f" within {timeout:g} s" if timeout else " in time"
-            return JobFailure(kind, message.format(*match.groups(), within=within))
+            words = message.format(*match.groups(), within=within)
+            return JobFailure(kind, words, sop_class=sop_class, transfer_syntax=syntax)
     if error_code == NO_PRESENTATION_CONTEXT:
-        return JobFailure("no-presentation-context", _NO_CONTEXT)
+        return JobFailure("no-presentation-context", _NO_CONTEXT, sop_class=sop_class, transfer_syntax=syntax)
     if error_code in {INTERNAL_ERROR, UNKNOWN_RESOURCE}:
         return JobFailure("vanished", "an instance is no longer in Orthanc")
     if error_code == CANCELED_JOB:
@@ -79,6 +84,15 @@ def failure_of(error: OrthancRefused, *, timeout: float | None = None) -> JobFai
 _NO_CONTEXT = "no presentation context accepted: the destination does not take this kind of object or its encoding"
 
 _DIMSE_STATUS = re.compile(r"DIMSE status 0x([0-9a-f]{4})", re.IGNORECASE)
+
+
+_SOP_CLASS = re.compile(r"SOP class UID \[([0-9.]{1,64})\]")
+_SYNTAX = re.compile(r"(?:transcode from |transfer syntax \[)([0-9.]{1,64})")
+
+
+def _named(pattern: re.Pattern[str], details: str) -> str | None:
+    found = pattern.search(details)
+    return None if found is None else found[1]
 
 
 def _words(pattern: str) -> re.Pattern[str]:

@@ -30,6 +30,8 @@ class Job:
     parent_resources: tuple[str, ...]
     """The ids `submit_store` was given."""
     instances_count: int
+    progress: int
+    """Per cent of the images behind it; a failed job stopped at its first failure."""
     created_at: datetime
 
     @classmethod
@@ -43,6 +45,7 @@ class Job:
             remote_aet=str(content.get("RemoteAet", "")),
             parent_resources=tuple(content.get("ParentResources", ())),
             instances_count=int(content.get("InstancesCount", 0)),
+            progress=int(job.get("Progress", 0)),
             created_at=_time(job["CreationTime"]),
         )
 

@@ -19,6 +19,7 @@ from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachab
 from pacsops.observe.logs import EventLog
 from pacsops.orthanc import Job, JobFailure, failure_of, last_change, store_jobs, submit_store
 from pacsops.orthanc.jobs import job
+from pacsops.router.culprit import with_culprit
 from pacsops.router.site import Site
 
 _LOG = EventLog("routing")
@@ -184,7 +185,7 @@ class Dispatcher:
             elif found.state == "Success":
                 self._arrived(flight)
             elif found.state == "Failure" and found.failure is not None:
-                self._failed(flight.claim, found.failure)
+                self._failed(flight.claim, found.failure, progress=found.progress)
             else:
                 age = time.monotonic() - flight.since
                 flight.look_at = time.monotonic() + min(max(age / 10, _BUSY_SECONDS), IDLE_SECONDS)
@@ -210,8 +211,9 @@ class Dispatcher:
         if outcomes.release(self._site.database, claim, failure, wait=_AFTER_INTERRUPTION_SECONDS):
             _LOG.warning("send_interrupted", **_about(claim), error=why)
 
-    def _failed(self, claim: Claim, why: JobFailure) -> None:
-        failure = Failure(ErrorClass(why.kind), why.message)
+    def _failed(self, claim: Claim, why: JobFailure, *, progress: int | None = None) -> None:
+        """`progress` of the job in per cent; None: there was none."""
+        failure = Failure(ErrorClass(why.kind), why.message, why.dimse_status)
         if failure.error_class is ErrorClass.UNKNOWN_DESTINATION:
             if outcomes.not_configured(self._site.database, claim, failure):
                 _LOG.error("send_failed", **_about(claim), error=failure.reason, error_class=why.kind)
@@ -227,6 +229,8 @@ class Dispatcher:
                 return
             # All are there after all: another attempt may tell what it was.
             failure = Failure(ErrorClass.ORTHANC, why.message) if held else _DELETED
+        if progress is not None:
+            failure = with_culprit(self._site.orthanc, failure, why, claim.instances, progress)
         outcome = outcomes.fail(self._site.database, claim, failure)
         if not outcome.held:
             return

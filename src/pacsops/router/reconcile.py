@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,8 +44,17 @@ class ReconcileResult:
     """Orthanc ids of studies that could not be evaluated now; the next scan tries again."""
 
 
+class _Undone(Exception):
+    """Ends a transaction of which nothing is to stay."""
+
+
 def reconcile(
-    database: Database, orthanc: Orthanc, since: datetime | None, on_progress: Progress | None = None
+    database: Database,
+    orthanc: Orthanc,
+    since: datetime | None,
+    on_progress: Progress | None = None,
+    *,
+    apply: bool = True,
 ) -> ReconcileResult:
     """Scan by hand, with the routes in force: every study touched since a moment, however old the router is.
 
@@ -58,13 +68,21 @@ def reconcile(
             "no routes.yml has been accepted yet",
             hint="`orthanc routes --validate` shows why; is the router running?",
         )
-    return scan(Site(orthanc, database), load_routes(version.text), since, on_progress)
+    return scan(Site(orthanc, database), load_routes(version.text), since, on_progress, apply=apply)
 
 
 def scan(
-    site: Site, table: RouteTable, since: datetime | None, on_progress: Progress | None = None
+    site: Site,
+    table: RouteTable,
+    since: datetime | None,
+    on_progress: Progress | None = None,
+    *,
+    apply: bool = True,
 ) -> ReconcileResult:
-    """One pass over all studies; those last touched before `since`, or evaluated as they are, are left alone."""
+    """One pass over all studies; those last touched before `since`, or evaluated as they are, are left alone.
+
+    Without `apply` nothing is written: it is told what would be planned.
+    """
     held = site.orthanc.statistics().studies if on_progress else 0
     scanned, planned, found, unreadable = 0, 0, [], []
     while True:
@@ -73,14 +91,15 @@ def scan(
             break
         for header in _changed(site.database, page, since):
             try:
-                promised = _evaluate_and_plan(site, table, header.study_id)
+                promised = _evaluate_and_plan(site, table, header.study_id, apply=apply)
             except NotFoundInOrthanc:
                 continue
             except DatabaseUnreachable:
                 raise
             except Exception as error:  # noqa: BLE001 (whatever one study holds must not hold up the others)
                 site.orthanc.system()  # unless it is Orthanc itself that does not answer
-                note_unreadable(site, header.study_id, error)
+                if apply:
+                    note_unreadable(site, header.study_id, error)
                 unreadable.append(header.study_id)
                 continue
             if promised:
@@ -90,7 +109,7 @@ def scan(
         if on_progress:
             on_progress(scanned, held)
         time.sleep(_BETWEEN_PAGES_SECONDS)  # receiving goes first
-    if planned:
+    if planned and apply:
         site.dispatch_wake.ring()
     return ReconcileResult(scanned, planned, found, unreadable)
 
@@ -120,9 +139,11 @@ def _changed(database: Database, page: list[StudyHeader], since: datetime | None
     return [header for header in recent if known.get(header.study_id) != header.last_update]
 
 
-def _evaluate_and_plan(site: Site, table: RouteTable, study_id: str) -> int:
+def _evaluate_and_plan(site: Site, table: RouteTable, study_id: str, *, apply: bool) -> int:
     seq = studies.arrival_seqs(site.database, [study_id]).get(study_id, 0)
     evaluation = evaluate(site, table, study_id, seq)
-    with site.database.transaction() as tx:
+    with suppress(_Undone), site.database.transaction() as tx:
         made = studies.evaluated(tx, evaluation)
+        if not apply:
+            raise _Undone
     return len(made.new) + len(made.grown)

@@ -16,10 +16,12 @@ from pacsops.orthanc import Orthanc
 from pacsops.router.dispatcher import Dispatcher
 from pacsops.router.feed import Feed
 from pacsops.router.loop import Loop
+from pacsops.router.nightly import Nightly
 from pacsops.router.probes import Probes
 from pacsops.router.reconcile import scan_when_due
 from pacsops.router.routes_watch import RoutesWatch
 from pacsops.router.site import Site
+from pacsops.router.verify import Verifier
 from pacsops.router.wake import WakeListener
 from pacsops.settings import Settings
 
@@ -37,6 +39,8 @@ class Router:
         self._feed = Feed(self.site)
         self._dispatcher = Dispatcher(self.site)
         self._probes = Probes(self.site)
+        self._verifier = Verifier(self.site)
+        self._nightly = Nightly(self.site, settings.reconcile_at)
         watch = RoutesWatch(self.site, settings.routes_file)
         self._loops = [
             Loop("routes", watch.step),
@@ -44,7 +48,9 @@ class Router:
             Loop("settle", self._feed.settle),
             Loop("dispatch", self._dispatcher.step, self.site.dispatch_wake),
             Loop("probe", self._probes.step),
+            Loop("verify", self._verifier.step),
             Loop("scan", lambda: scan_when_due(self.site)),
+            Loop("reconcile", self._nightly.step),
             Loop("beat", self._beat),
         ]
         self._listener: WakeListener | None = None
@@ -72,6 +78,7 @@ class Router:
         for loop in self._loops:
             loop.join(_STOP_SECONDS)
         self._probes.close()
+        self._verifier.close()
         with suppress(DatabaseUnreachable):
             withdraw(self.site.database, self.site.worker)
         _LOG.info("router_stopped", worker=self.site.worker)

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import yaml
 
+from pacsops.routes import durations
 from pacsops.routes.document import position
 from pacsops.routes.problems import Position, Problems, shown
 
@@ -151,6 +152,18 @@ class Block:
 
     def seconds(self, key: str, default: float, low: int, high: int) -> float:
         return self._number(key, default, low, high, r"[+-]?(0|[1-9][0-9]{0,9})(\.[0-9]{1,9})?", "seconds")
+
+    def duration(self, key: str, longest: str) -> int | None:
+        """Seconds, from text such as `20m`; None when the key is absent."""
+        node = self.node(key)
+        if node is None:
+            return None
+        if isinstance(node, yaml.ScalarNode) and kind(node) == "text":
+            seconds = durations.seconds_of(node.value)
+            if seconds is not None and seconds <= (durations.seconds_of(longest) or 0):
+                return seconds
+        self._report(start(node), f"`{key}` is {_what(node)}", allowed=f"90s, 20m, 2h, 1d, up to {longest}")
+        return None
 
     def _number(self, key: str, default: float, low: int, high: int, form: str, unit: str) -> float:
         node = self.node(key)

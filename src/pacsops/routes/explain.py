@@ -71,6 +71,7 @@ class RouteExplanation:
         return {
             "route": self.route.name,
             "priority": self.route.priority,
+            "deliver_within": self.route.deliver_within,
             "evaluated": self.evaluated,
             "matched": self.matched,
             "reason": self.reason,

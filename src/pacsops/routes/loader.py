@@ -32,6 +32,7 @@ ROUTE_KEYS = (
     "match",
     "action",
     "retry",
+    "deliver_within",
     "final",
     "send_back",
 )
@@ -40,6 +41,7 @@ MAX_DESTINATION_NAME = 64
 """Characters; the widths of routing_state's columns."""
 MAX_PATTERN = 1000
 """Characters of a regular expression."""
+LONGEST_DELIVERY = "30d"
 MATCH_EVERYTHING = 'match: {modality: {matches: ".*"}}'
 
 
@@ -166,6 +168,7 @@ class _Reader:
             destinations=tuple(destination for destination, _ in to),
             destination_positions=tuple(at for _, at in to),
             retry=self._retry(block),
+            deliver_within=block.duration("deliver_within", LONGEST_DELIVERY),
             final=block.boolean("final", False),
             send_back=block.boolean("send_back", False),
             line=block.at.line,

@@ -108,6 +108,8 @@ class Route:
     priority: int = 100
     send: Send = Send.STUDY
     retry: RetryPolicy = RetryPolicy()
+    deliver_within: int | None = None
+    """Seconds from a delivery's planning to its success; later it is overdue. None: it may take its time."""
     final: bool = False
     """Once it has matched, later routes are not looked at."""
     send_back: bool = False

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsops.routes.conditions import OF_ONE_TEXT, OF_SEVERAL_TEXTS
+from pacsops.routes.durations import PATTERN
 from pacsops.routes.fields import COMMON
 from pacsops.routes.loader import MAX_DESTINATION_NAME, MAX_PATTERN, MAX_ROUTE_NAME
 from pacsops.routes.model import Backoff, RetryPolicy, Send
@@ -133,6 +134,11 @@ def _route() -> dict[str, Any]:
                 required=["to"],
             ),
             "retry": _retry(),
+            "deliver_within": {
+                "description": "90s, 20m, 2h, 1d: a delivery not done by then is overdue and shows everywhere.",
+                "type": "string",
+                "pattern": PATTERN,
+            },
             "final": {
                 "description": "true: once this route matches, later ones are not looked at.",
                 "type": "boolean",

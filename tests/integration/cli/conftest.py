@@ -258,6 +258,7 @@ def site(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Sit
 @pytest.fixture
 def cli(site: Site, tmp_path: Path) -> CommandLine:
     env_file = tmp_path / ".env"
-    names = [field.name for field in fields(Settings) if field.name != "env_file"]
-    env_file.write_text("".join(f"{name.upper()}={getattr(site.settings, name)}\n" for name in names))
+    values = {field.name: getattr(site.settings, field.name) for field in fields(Settings)}
+    said = {name: value for name, value in values.items() if name != "env_file" and value is not None}
+    env_file.write_text("".join(f"{name.upper()}={value}\n" for name, value in said.items()))
     return CommandLine(env_file)

@@ -320,3 +320,18 @@ def test_one_unsound_entry_keeps_all_from_being_imported(
     assert refused.exit_code == 2
     assert "SEVENTEEN_LETTERS" in refused.stderr
     assert all_modalities(orthanc.client)["MODLINK"].host == "10.0.0.9"
+
+
+def test_how_a_destination_is_verified_is_said_when_it_is_added_and_kept_when_it_is_changed(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    with Peer("ARCHIVE") as peer:
+        add = ["add-destination", "--name", "ARCHIVE", "--aet", "ARCHIVE", "--host", "127.0.0.1"]
+        add += ["--port", str(peer.port), "--yes"]
+        result = cli(*add, "--verify", "find")
+        assert (result.exit_code, "C-FIND" in result.stdout) == (0, True)
+        assert cli(*add, "--concurrency", "1").exit_code == 0
+
+    (shown,) = cli.json("destinations")["destinations"]
+    assert shown["verify"] == "find"
+    assert cli(*add, "--no-test", "--verify", "guess").exit_code == 2

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 from tests.integration.cli.conftest import ROUTES, CommandLine, Site
+from tests.support.deliveries import as_delivered
 from tests.support.network import free_port
 from tests.support.orthanc import OrthancServer
 from tests.support.peers import Peer
 from tests.support.postgres import PostgresServer
 from tests.support.studies import a_study
 
+from pacsops.delivery import nightly, verification
 from pacsops.delivery.versions import note_routes
 from pacsops.orthanc import ensure
 
@@ -251,7 +254,7 @@ def test_watching_goes_on_while_orthanc_is_away(healthy: Site, orthanc: OrthancS
     with cli.on_screen("status", "--watch", "--quiet", "--interval", "0.5") as watched:
         watched.shows("All is well.")
         orthanc.stop()
-        watched.shows("Nothing is received or sent")
+        watched.shows("cannot reach Orthanc")
         orthanc.start()
         watched.shows("All is well.")
 
@@ -264,3 +267,30 @@ def test_watching_needs_a_terminal_and_is_not_for_json(healthy: Site, cli: Comma
     assert (piped.returncode, piped.stdout) == (2, "")
     assert "--watch needs a terminal" in piped.stderr
     assert cli("status", "--watch", "--json").exit_code == 2
+
+
+def test_the_last_nightly_reconciliation_has_its_line(healthy: Site, cli: CommandLine) -> None:
+    assert cli.json("status")["reconciled"] is None
+    night = date(2026, 2, 3)
+    assert nightly.claim(healthy.database, night, "host:1")
+    numbers = {"scanned": 412, "planned": 1, "asked": 380, "lacking": 2, "images": 7, "unanswered": 0, "requested": 0}
+    assert nightly.finish(healthy.database, night, "host:1", {**numbers, "seconds": 31, "destinations": []})
+
+    shown = cli("status").stdout
+
+    assert "412 studies compared, 380 deliveries asked about, 3 mended" in shown
+    assert cli.json("status")["reconciled"]["result"]["lacking"] == 2
+
+
+def test_deliveries_that_could_not_be_verified_are_a_warning_with_the_reason(healthy: Site, cli: CommandLine) -> None:
+    verification.set_verification(healthy.database, "MERCURE", verification.Method.FIND)
+    delivery = healthy.succeed(healthy.promise())
+    seen = as_delivered(healthy.database, delivery.id)
+    verification.no_answer(healthy.database, seen, "MERCURE cannot be asked what it has: it does not offer C-FIND")
+
+    result = cli("status", "--quiet")
+
+    assert result.exit_code == 1
+    assert "1 delivery to MERCURE could not be verified" in result.stdout
+    assert "orthanc reconcile --destination MERCURE" in result.stdout
+    assert "not verified: MERCURE cannot be asked" in cli("history", delivery.study_id).stdout

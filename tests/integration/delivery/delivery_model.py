@@ -136,6 +136,15 @@ class Model:
         if there.breaker != "closed" or there.failures >= FAILURES_TO_OPEN or (exhausted and nothing_arrived):
             there.breaker = "open"
 
+    def lack(self, delivery: ModelDelivery, lacking: Collection[str]) -> Status:
+        delivery.delivered -= set(lacking)
+        delivery.error_class = ErrorClass.NOT_KEPT
+        if delivery.attempts >= delivery.max_attempts:
+            delivery.settle(Status.STUCK)
+        else:
+            delivery.settle(Status.PENDING, FAR_AWAY)
+        return delivery.status
+
     def release(self, delivery: ModelDelivery, error_class: ErrorClass) -> None:
         delivery.attempts -= 1
         delivery.error_class = error_class

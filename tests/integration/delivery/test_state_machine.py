@@ -25,6 +25,7 @@ from tests.integration.delivery.delivery_model import (
 from tests.support.deliveries import (
     ORTHANC,
     UNKNOWN,
+    as_delivered,
     expire,
     forget_everything,
     health,
@@ -37,12 +38,13 @@ from tests.support.deliveries import (
 
 from pacsops.database import Database
 from pacsops.database.pool import Row
-from pacsops.delivery import breaker, claims, desk, outcomes
+from pacsops.delivery import breaker, claims, desk, outcomes, verification
 from pacsops.delivery.claims import Claim
 from pacsops.delivery.desk import DeliveryFilter
 from pacsops.delivery.model import OPEN, ErrorClass, Status
 from pacsops.delivery.retry import Failure
 from pacsops.delivery.states import FORCED_RETRY, RETRY, allowed
+from pacsops.delivery.verification import Delivered, Method
 from pacsops.routes import Backoff, RetryPolicy
 
 CONCURRENCY = {"NARROW": 1, "WIDE": 2}
@@ -65,6 +67,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.model = Model(CONCURRENCY)
         self.ids: dict[tuple[str, str], int] = {}
         self.lost: list[Claim] = []
+        self.seen_kept: list[Delivered] = []
         self.before: dict[int, Status] = {}
         forget_everything(database)
         for destination, concurrency in CONCURRENCY.items():
@@ -238,6 +241,32 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.lost.append(delivery.claim)
         delivery.settle(Status.SKIPPED if order == "skip" else Status.CANCELLED)
 
+    @precondition(lambda self: any(found.status is Status.SUCCESS for found in self.model.deliveries.values()))
+    @rule(pick=picks, size=st.integers(0, 2))
+    def a_destination_is_asked_what_it_has(self, pick: int, size: int) -> None:
+        kept = [found for found in self.model.deliveries.values() if found.status is Status.SUCCESS]
+        delivery = kept[pick % len(kept)]
+        self.model.tick()
+        seen = as_delivered(self.database, delivery.id)
+        self.seen_kept.append(seen)
+        lacking = sorted(delivery.delivered)[:size]
+        if not lacking:
+            assert verification.has_all(self.database, seen, Method.FIND)
+            return
+        becomes = verification.lacks(self.database, seen, lacking)
+        assert becomes is self.model.lack(delivery, lacking)
+
+    @precondition(lambda self: self.seen_kept)
+    @rule(pick=picks)
+    def an_answer_about_a_delivery_comes_late(self, pick: int) -> None:
+        self.model.tick()
+        seen = self.seen_kept[pick % len(self.seen_kept)]
+        row = next(row for row in rows(self.database) if row["id"] == seen.delivery_id)
+        if row["completed_at"] == seen.completed_at:
+            return  # not late: nothing happened to it since
+        assert verification.lacks(self.database, seen, seen.instances) is None
+        assert not verification.has_all(self.database, seen, Method.FIND)
+
     @precondition(lambda self: self._troubled())
     @rule(pick=picks, silent=rarely)
     def a_destination_is_probed(self, pick: int, silent: bool) -> None:
@@ -271,6 +300,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             complete = set(row["delivered_instances"]) == set(row["instances"])
             assert complete is (row["status"] == Status.SUCCESS)
             assert row["attempt_count"] >= 0
+            assert row["verified_at"] is None or row["completed_at"] is None or complete
 
     def _states_change_only_as_the_table_allows(self, found: list[Row]) -> None:
         after = {row["id"]: Status(row["status"]) for row in found}

@@ -15,6 +15,7 @@ from tests.support.orthanc import OrthancServer
 from tests.support.peers import Peer
 from tests.support.services import SupervisedHost
 
+from pacsops.doctor.checks import destinations as checks
 from pacsops.orthanc import ensure
 from pacsops.services import read_host, runtime_of
 
@@ -59,6 +60,12 @@ def orthanc_json(home: Path, **changed: Any) -> None:
     """The orthanc.json of a good site, with these settings changed or (None) left out."""
     said = {key: value for key, value in {**GOOD_SETTINGS, **changed}.items() if value is not None}
     (home / "config" / "orthanc" / "orthanc.json").write_text(json.dumps(said))
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that runs tests is no slow destination; those of a test that is about it say so."""
+    monkeypatch.setattr(checks, "SLOW_MS", 20_000)
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,12 @@ import pytest
 from tests.integration.cli.conftest import ROUTES, CommandLine, Site
 from tests.integration.doctor.conftest import backup_run, examined, orthanc_json, set_in
 from tests.support.certificates import certified
+from tests.support.deliveries import as_delivered
 from tests.support.orthanc import OrthancServer
 from tests.support.postgres import PostgresServer
 from tests.support.studies import a_study
 
+from pacsops.delivery import verification
 from pacsops.delivery.versions import note_routes
 
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,9 +259,9 @@ def test_a_route_that_matched_nothing_for_a_month_is_told(well: Site, cli: Comma
     assert [one["subject"] for one in findings if one["severity"] == "warning"] == ["results_to_modlink"]
 
 
-def test_what_waits_for_long_is_overdue(well: Site, cli: CommandLine) -> None:
+def test_what_waits_for_long_is_told(well: Site, cli: CommandLine) -> None:
     delivery = well.promise()
-    assert examined(cli, "overdue").ill == set()
+    assert examined(cli, "waiting").ill == set()
     for hours, severity in ((2, "warning"), (30, "error")):
         with well.database.transaction() as tx:
             tx.run(
@@ -267,7 +269,32 @@ def test_what_waits_for_long_is_overdue(well: Site, cli: CommandLine) -> None:
                 hours=hours,
                 id=delivery.id,
             )
-        assert examined(cli, "overdue").ill == {("overdue", severity)}
+        assert examined(cli, "waiting").ill == {("waiting", severity)}
+
+
+def test_what_its_route_wanted_done_by_now_is_overdue(well: Site, cli: CommandLine) -> None:
+    delivery = well.promise()
+    assert examined(cli, "overdue").ill == set()
+    with well.database.transaction() as tx:
+        tx.run(
+            "UPDATE routing_state SET deliver_within = 1200, open_since = now() - interval '30 minutes'"
+            " WHERE id = %(id)s",
+            id=delivery.id,
+        )
+    found = examined(cli, "overdue").of("overdue")
+
+    assert found["severity"] == "warning"
+    assert "the longest by 10m: bone_length_to_ai to MERCURE within 20m" in found["message"]
+    assert found["evidence"]["deliveries"] == 1
+
+
+def test_a_destination_that_cannot_be_asked_what_it_has_is_told(well: Site, cli: CommandLine) -> None:
+    verification.set_verification(well.database, "MERCURE", verification.Method.FIND)
+    delivery = well.succeed(well.promise())
+    assert examined(cli, "unverified").ill == set()
+    verification.no_answer(well.database, as_delivered(well.database, delivery.id), "it does not offer C-FIND")
+
+    assert "it does not offer C-FIND" in examined(cli, "unverified").of("unverified", "MERCURE")["message"]
 
 
 # ── clock, certificates, settings ────────────────────────────────────────────────────────────────────────────

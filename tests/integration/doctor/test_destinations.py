@@ -17,6 +17,7 @@ from tests.support.orthanc import OrthancServer
 from tests.support.peers import BlackHole, Peer
 
 from pacsops.doctor import Site as DoctorsSite
+from pacsops.doctor.checks import destinations as checks
 from pacsops.doctor.checks.destinations import AT_ONCE, destination_echo
 from pacsops.orthanc import Modality, ensure
 from pacsops.settings import Settings
@@ -49,13 +50,11 @@ def test_each_way_to_fail_is_told_with_what_to_do(orthanc: OrthancServer, cli: C
     with (
         Peer("ELSE", rejects=True) as rejects,
         echoing(threading.Event(), callers=["SOMEBODY"]) as picky,
-        echoing(threading.Event()) as slow,
         BlackHole("SILENT") as silent,
     ):
         for modality in (
             rejects.modality("WRONG_CALLED"),
             Modality(name="WRONG_CALLING", aet="SLOW", host="127.0.0.1", port=picky),
-            Modality(name="SLOW", aet="SLOW", host="127.0.0.1", port=slow),
             silent.modality(),
             Modality(name="NOBODY", aet="X", host="127.0.0.1", port=free_port()),
             Modality(name="NOWHERE", aet="X", host="no-such-host.invalid", port=104),
@@ -71,7 +70,6 @@ def test_each_way_to_fail_is_told_with_what_to_do(orthanc: OrthancServer, cli: C
         # No route sends to the following: they cost nobody an image.
         "WRONG_CALLED": ("warning", "rejected-association"),
         "WRONG_CALLING": ("warning", "rejected-association"),
-        "SLOW": ("warning", None),
         "SILENT": ("warning", "timeout"),
         "NOBODY": ("warning", "refused"),
         "NOWHERE": ("warning", "unreachable"),
@@ -82,8 +80,20 @@ def test_each_way_to_fail_is_told_with_what_to_do(orthanc: OrthancServer, cli: C
     assert "its own AE title is not ELSE" in called["recommendation"]
     assert "Calling AE title not recognised" in calling["message"]
     assert f"must register our AE title {orthanc.aet}" in calling["recommendation"]
-    assert "(slow)" in findings.of("destination-echo", "SLOW")["message"]
     assert "TLS" in findings.of("destination-echo", "NO_TLS")["recommendation"]
+
+
+def test_a_destination_that_takes_longer_than_a_second_is_slow(
+    orthanc: OrthancServer, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "SLOW_MS", 1000)
+    with echoing(threading.Event()) as slow:
+        ensure(orthanc.client, Modality(name="SLOW", aet="SLOW", host="127.0.0.1", port=slow))
+        found = examined(cli, "destination-echo").of("destination-echo", "SLOW")
+
+    assert found["severity"] == "warning"
+    assert found["message"].endswith("ms (slow).")
+    assert found["evidence"]["milliseconds"] > 1000
 
 
 def test_a_destination_that_routes_send_to_is_an_error_when_it_is_away(

@@ -43,7 +43,7 @@ def test_an_issue_comes_with_its_recommendation_and_errors_come_first(well: Site
     assert result.exit_code == 2
     assert "SUMMARY: 1 warning, 1 error" in result.stdout
     recommendations = result.stdout.split("RECOMMENDATIONS:")[1]
-    assert re.search(r"1\. router: .+\n +2\. stuck: `orthanc show-stuck`", recommendations)
+    assert re.search(r"1\. router: .+\n +2\. stuck: `orthanc failures`", recommendations)
 
 
 def test_json_has_an_entry_a_finding_with_what_scripts_need(well: Site, cli: CommandLine) -> None:

@@ -24,6 +24,8 @@ STATEMENT_OF = {
     "restore": sql.RESTORE,
     "return": sql.RETURN,
     "revive": sql.REVIVE,
+    "lack": sql.LACK,
+    "lose": sql.LACK,
     "retry": sql.RESUME,
     "forced_retry": sql.RESUME,
     "skip": sql.TAKE_BACK,

@@ -47,7 +47,7 @@ def test_each_sentence_has_its_kind(code: int | None, details: str, kind: Failur
 
 
 def test_every_kind_is_one_a_delivery_can_fail_with() -> None:
-    assert set(FailureKind.__args__) == {kind.value for kind in ErrorClass}  # type: ignore[attr-defined]
+    assert set(FailureKind.__args__) < {kind.value for kind in ErrorClass}  # type: ignore[attr-defined]
 
 
 def test_a_full_disk_is_named_with_its_status() -> None:

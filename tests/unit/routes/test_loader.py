@@ -21,6 +21,14 @@ def test_what_is_not_said_has_its_default() -> None:
     assert route.description == ""
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("90s", 90), ("20m", 1200), ("2h", 7200), ("30d", 30 * 86_400), ('"1d"', 86_400)]
+)
+def test_a_service_level_is_a_number_and_its_unit(said: str, seconds: int) -> None:
+    text = f"routes: [{{name: r, match: {{modality: CR}}, action: {{to: PACS}}, deliver_within: {said}}}]"
+    assert table(text).routes[0].deliver_within == seconds
+
+
 def test_a_file_may_route_nothing() -> None:
     assert load_routes("routes: []").routes == ()
 
@@ -149,6 +157,11 @@ def problem_with(**keys: str | None) -> str:
         ({"retry": "{max_attempts: 3, max_attempts: 4}"}, "the key 'max_attempts' is given twice"),
         ({"retry": "{backoff: exponental}"}, "did you mean 'exponential'?"),
         ({"retry": "{initial_delay: -1}"}, "`initial_delay` is '-1' (allowed: seconds from 0 to 86400)"),
+        ({"deliver_within": "20"}, "`deliver_within` is '20' (allowed: 90s, 20m, 2h, 1d, up to 30d)"),
+        ({"deliver_within": "20 min"}, "`deliver_within` is '20 min'"),
+        ({"deliver_within": "0m"}, "`deliver_within` is '0m'"),
+        ({"deliver_within": "31d"}, "`deliver_within` is '31d'"),
+        ({"deliver_within": "[20m]"}, "`deliver_within` is a list"),
         ({"retry": "{initial_delay: .inf}"}, "`initial_delay` is '.inf'"),
         ({"retry": "{initial_delay: 1 min}"}, "`initial_delay` is '1 min'"),
         ({"description": "5"}, "`description` is a number, expected text"),

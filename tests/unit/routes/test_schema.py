@@ -49,6 +49,7 @@ routes = st.fixed_dictionaries(
                 "initial_delay": st.integers(-1, 86_401) | st.floats(0, 90_000, width=32),
             },
         ),
+        "deliver_within": st.sampled_from(["20m", "1d", "31d", "90", "m", "0s"]) | st.integers(0, 90),
         "final": st.booleans(),
         "send_back": st.booleans(),
     },

@@ -45,3 +45,12 @@ def test_a_garbled_line_is_named_and_nothing_is_guessed(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="line 3"):
         Settings.load(file, environ={})
+
+
+def test_the_hour_of_the_night_is_a_time_or_never() -> None:
+    assert str(Settings.load(environ={}).reconcile_at) == "02:30:00"
+    assert str(Settings.load(environ={"RECONCILE_AT": "23:15"}).reconcile_at) == "23:15:00"
+    assert Settings.load(environ={"RECONCILE_AT": "never"}).reconcile_at is None
+    with pytest.raises(SettingsError, match="RECONCILE_AT in the environment is 'midnight'") as wrong:
+        Settings.load(environ={"RECONCILE_AT": "midnight"})
+    assert "never" in (wrong.value.hint or "")

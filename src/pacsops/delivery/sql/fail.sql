@@ -5,6 +5,8 @@ UPDATE routing_state
        last_error = %(reason)s,
        last_error_class = %(error_class)s,
        last_error_at = now(),
+       failure_status = %(dimse_status)s, failure_sop_class = %(sop_class)s, failure_syntax = %(transfer_syntax)s,
+       failure_told_at = now(),
        first_failed_at = coalesce(first_failed_at, now()),
        attempt_instances = '{}',
        job_status = 'failure',

@@ -16,6 +16,10 @@ UPDATE routing_state s
        interruptions = 0,
        last_error = NULL, last_error_class = NULL, last_error_at = NULL,
        job_status = 'success',
+       verified_at = NULL, verify_reference = NULL, verify_error = NULL, verify_count = 0,
+       verify_at = CASE WHEN cardinality(held.delivered) = cardinality(s.instances)
+                         AND (SELECT h.verify FROM destination_health h WHERE h.destination = s.destination) <> 'none'
+                        THEN now() + make_interval(secs => %(verify_after)s) END,
        claim_token = NULL, claimed_by = NULL, lease_until = NULL,
        updated_at = now()
   FROM held

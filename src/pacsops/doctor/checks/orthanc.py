@@ -30,7 +30,7 @@ def orthanc(site: Site) -> Iterator[Finding]:
     except OrthancUnreachable as trouble:
         yield error(
             f"{trouble}. Nothing is received or sent; deliveries are kept and go on when it is back.",
-            "on its host: `orthanc start orthanc`, `orthanc logs --service orthanc`; ORTHANC_URL in the .env is it",
+            "on its host: `orthanc start orthanc`; ORTHANC_URL in the .env says where it is expected",
             state="down",
         )
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pacsops.doctor.rules import Rules
 from pacsops.doctor.site import Site
 from pacsops.errors import FixRefused
 from pacsops.routes import RoutesInvalid, load_routes, unknown_destinations
+from pacsops.routes.durations import as_text
 from pacsops.routes.shadowing import shadowed
 from pacsops.words import ago, count, deliveries, lasting, moment, now, studies
 
@@ -218,7 +220,7 @@ def stuck(site: Site) -> Iterator[Finding]:
     verb = "needs" if counts.stuck_studies == 1 else "need"
     yield warning(
         f"{studies(counts.stuck_studies)} {verb} attention ({deliveries(counts.stuck)} stuck).",
-        "`orthanc show-stuck` for details",
+        "`orthanc failures` says what is wrong, `orthanc show-stuck` names each",
         figures=figures,
         deliveries=counts.stuck,
         studies=counts.stuck_studies,
@@ -227,7 +229,42 @@ def stuck(site: Site) -> Iterator[Finding]:
 
 @check("overdue", section=Section.ROUTING)
 def overdue(site: Site) -> Iterator[Finding]:
-    """Deliveries that have waited for more than an hour."""
+    """Deliveries that are not done within the time their route gives them (`deliver_within`)."""
+    levels = site.overdue
+    late = sum(level.deliveries for level in levels)
+    figures = (Figure("overdue", late),)
+    if not levels:
+        yield ok("no delivery is overdue", figures=figures, deliveries=0)
+        return
+    worst = levels[0]
+    yield warning(
+        f"{deliveries(late)} {'is' if late == 1 else 'are'} overdue, the longest by {lasting(worst.late_seconds)}:"
+        f" {worst.route} to {worst.destination} within {as_text(worst.deliver_within)}.",
+        "`orthanc show-pending --overdue` says what each waits for",
+        figures=figures,
+        deliveries=late,
+        levels=[asdict(level) for level in levels],
+    )
+
+
+@check("unverified", section=Section.ROUTING)
+def unverified(site: Site) -> Iterator[Finding]:
+    """Deliveries whose destination could not be asked whether it has them."""
+    groups = site.unverified
+    for group in groups:
+        yield warning(
+            f"{deliveries(group.deliveries)} to {group.destination} could not be verified: {group.reason}.",
+            f"`orthanc reconcile --destination {group.destination}` asks it again",
+            subject=group.destination,
+            deliveries=group.deliveries,
+        )
+    if not groups:
+        yield ok("every destination that is to be asked what it has could be")
+
+
+@check("waiting", section=Section.ROUTING)
+def waiting(site: Site) -> Iterator[Finding]:
+    """Deliveries that have waited for more than an hour, whatever their routes say."""
     counts = site.counts
     oldest = counts.oldest_pending_seconds or 0.0
     figures = (Figure("pending", counts.pending), Figure("oldest_pending", round(oldest), "s"))
