@@ -55,6 +55,10 @@ bench:  ## Measure against peers on this machine; build/bench.json and docs/perf
 schema:  ## Write routes.schema.json anew from the language's code
 	@$(BIN)/python -m pacsops.routes.schema > src/pacsops/routes/routes.schema.json
 
+.PHONY: reference
+reference:  ## Write docs/cli.md anew from the commands' help
+	@$(BIN)/python -m pacsops.cli.reference > docs/cli.md
+
 .PHONY: golden
 golden:  ## Write the reviewed renderings of the service catalogue anew; read the diff
 	@scripts/prepare test

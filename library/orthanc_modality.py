@@ -11,7 +11,8 @@ description:
     changes at once and needs no restart.
   - Rights must be given on purpose; Orthanc itself would allow everything not denied. A destination that sends
     results back needs O(modalities[].allow_store).
-  - Modalities that are not named are left alone, and returned in RV(unmanaged).
+  - Modalities that are not named are left alone, and returned in RV(unmanaged). RV(drift) tells in sentences how
+    Orthanc was found, for a check run to show.
   - Needs the pacsops package in the Python it runs with.
 options:
   modalities:
@@ -126,6 +127,14 @@ unmanaged:
   type: list
   elements: str
   sample: [STANFORD_PACS]
+drift:
+  description:
+    - How Orthanc differed from the named modalities before anything was written, a sentence each. Of one that was not
+      named, with the entry that would make it the inventory's.
+  returned: success
+  type: list
+  elements: str
+  sample: ["MODLINK differs: port is 4242, the inventory says 104"]
 """
 
 from collections.abc import Mapping
@@ -164,7 +173,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     require_pacsops(module)
-    from pacsops.orthanc import Modality, Orthanc, all_modalities, ensure, remove  # noqa: PLC0415
+    from pacsops.orthanc import Modality, Orthanc, all_modalities, drift, ensure, remove  # noqa: PLC0415
 
     entries = module.params["modalities"]
     present = module.params["state"] == "present"
@@ -174,11 +183,13 @@ def main() -> None:
     with readable_errors(module):
         orthanc = Orthanc.of(settings_of(module.params))
         apply = not module.check_mode
+        found: list[str] = []
         if present:
             verify = {entry["name"]: entry["verify"] for entry in entries if entry["verify"]}
             wanted = [Modality(**{key: entry[key] for key in entry if key != "verify"}) for entry in entries]
             for modality in wanted:  # all are sound before the first is written
                 modality.check()
+            found = drift(wanted, all_modalities(orthanc)).lines()
             changes = [ensure(orthanc, modality, apply=apply) for modality in wanted]
             verification = set_verify(module.params, verify, apply=apply) if verify else []
         else:
@@ -195,6 +206,7 @@ def main() -> None:
         ],
         modalities=[asdict(change.after) for change in changes if change.after],
         unmanaged=sorted(others),
+        drift=found,
     )
 
 

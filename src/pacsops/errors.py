@@ -82,3 +82,39 @@ class DestinationInUse(PacsopsError):
 
 class NothingToDo(PacsopsError):
     """A retry, skip or cancel found no delivery in a state it applies to."""
+
+
+class FixRefused(PacsopsError):
+    """A repair that `orthanc doctor --fix` began could not be made; nothing was changed."""
+
+
+class HostNotDescribed(PacsopsError):
+    """Which services run on this host, and what runs them, is not written down here."""
+
+
+class UnknownService(PacsopsError):
+    """This host runs no service of this name."""
+
+
+class NeedsRoot(PacsopsError):
+    """What runs the services does not let this user in."""
+
+
+class RuntimeRefused(PacsopsError):
+    """What runs the services (Docker, systemd, supervisor) failed, or is not there."""
+
+
+class ServiceUnhealthy(PacsopsError):
+    """A service that was started does not serve."""
+
+
+class AlreadyDelivered(PacsopsError):
+    """A study that was delivered before is not sent once more unless somebody says so."""
+
+
+class UnknownSeries(PacsopsError):
+    """The study has no series of this identifier or number."""
+
+
+class ConfigurationUnreadable(PacsopsError):
+    """A file is no configuration of Orthanc, or its modalities are not what Orthanc would take."""

@@ -37,6 +37,8 @@ class Settings:
     orthanc_dicom_port: int
     dicom_storage_path: Path
     routes_file: Path
+    services_file: Path
+    """What runs on this host, as the deployment wrote it down."""
     router_wake_host: str
     router_wake_port: int
     """Where the hooks inside Orthanc knock; 0 leaves the router to its one-second poll."""
@@ -74,6 +76,7 @@ class Settings:
             orthanc_dicom_port=values.number("ORTHANC_DICOM_PORT", 4242),
             dicom_storage_path=Path(values.text("DICOM_STORAGE_PATH", str(base / "data" / "dicom"))),
             routes_file=Path(values.text("ROUTES_FILE", str(base / "config" / "routes.yml"))),
+            services_file=Path(values.text("SERVICES_FILE", str(base / "config" / "services.json"))),
             router_wake_host=values.text("ROUTER_WAKE_HOST", "127.0.0.1"),
             router_wake_port=values.number("ROUTER_WAKE_PORT", 0),
             env_file=path,

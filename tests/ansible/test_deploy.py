@@ -234,16 +234,44 @@ def test_a_controller_without_the_sites_secrets_is_refused_and_makes_none(site: 
 
 
 def test_doctor_names_what_is_down_and_the_next_run_starts_it(site: Site) -> None:
+    """One table of what was found, whoever found it; what can wait fails nothing unless it is told to."""
     healthy = site.play("playbooks/doctor.yml")
     assert healthy.returncode == 0, healthy.stdout[-4000:]
+    assert re.search(r"warning +demo +backup +No backup was ever made", healthy.stdout)
+    assert "changed=0" in healthy.stdout
+    assert site.play("playbooks/doctor.yml", doctor_fail_on="warning").returncode != 0
     site.control("stop", "modlink")
 
     ill = site.play("playbooks/doctor.yml")
     site.deploy()
 
     assert ill.returncode != 0
-    assert "MODLINK: " in ill.stdout
+    assert re.search(r"error +demo +services +MODLINK does not run", ill.stdout)
+    assert re.search(r"error +demo +destination-echo +MODLINK .+ nothing listens", ill.stdout)
     assert "modlink" in site.processes()
+
+
+def test_doctor_tells_what_differs_from_the_inventory(site: Site, tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yml"
+    routes.write_text((site.home / "config" / "routes.yml").read_text() + "# changed\n")
+    peers = [{"name": "MODLINK", "aet": "MODLINK", "host": "127.0.0.1", "port": 4242}]
+
+    told = site.play("playbooks/doctor.yml", router_routes_source=str(routes), orthanc_modalities=peers)
+
+    assert told.returncode == 0, told.stdout[-4000:]
+    assert "is not the routes.yml of the inventory" in told.stdout
+    assert "MODLINK is not in Orthanc as the inventory says" in told.stdout
+
+
+def test_doctor_tells_of_a_host_that_cannot_be_reached_beside_the_others(site: Site, tmp_path: Path) -> None:
+    away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()}
+    (tmp_path / "away.json").write_text(json.dumps({"all": {"hosts": {"away": away}}}))
+
+    told = site.play("playbooks/doctor.yml", "-i", str(tmp_path / "away.json"))
+
+    assert told.returncode != 0
+    assert re.search(r"error +away +host +it cannot be reached", told.stdout)
+    assert re.search(r"warning +demo +backup", told.stdout)
 
 
 def test_routes_that_are_wrong_are_not_put_in_place(site: Site, tmp_path: Path) -> None:

@@ -67,6 +67,37 @@ def test_a_destination_the_inventory_does_not_know_stays_and_is_named(
     assert "STANFORD_PACS" in all_modalities(orthanc.client)
 
 
+def test_drift_is_told_before_it_is_mended_with_the_line_to_add(
+    orthanc: OrthancServer, run_module: RunModule
+) -> None:
+    ensure(orthanc.client, Modality(name="MODLINK", aet="MODLINK", host="10.251.201.59", port=4242))
+    ensure(
+        orthanc.client,
+        Modality(name="STANFORD_PACS", aet="STANFORDPACS", host="10.50.100.25", port=4242, use_dicom_tls=True),
+    )
+
+    checked = run_module("orthanc_modality", arguments(orthanc, MODLINK, MERCURE), check=True)
+    mended = run_module("orthanc_modality", arguments(orthanc, MODLINK, MERCURE))
+    again = run_module("orthanc_modality", arguments(orthanc, MODLINK, MERCURE))
+
+    unmanaged = (
+        "STANFORD_PACS is in Orthanc and not in the inventory: add - {name: STANFORD_PACS, aet: STANFORDPACS,"
+        " host: 10.50.100.25, port: 4242, use_dicom_tls: true} to orthanc_modalities,"
+        " or say `orthanc remove-destination STANFORD_PACS`"
+    )
+    assert (
+        checked["drift"]
+        == mended["drift"]
+        == [
+            "MERCURE is not in Orthanc",
+            "MODLINK differs: port is 4242, the inventory says 104",
+            unmanaged,
+        ]
+    )
+    assert again["drift"] == [unmanaged]
+    assert not again["changed"]
+
+
 def test_one_unsound_entry_keeps_all_from_being_written(orthanc: OrthancServer, run_module: RunModule) -> None:
     result = run_module("orthanc_modality", arguments(orthanc, MODLINK, {**MERCURE, "port": 70000}))
 

@@ -16,7 +16,7 @@ CATALOGUE = yaml.safe_load((CHECKOUT / "roles" / "runtime" / "vars" / "main" / "
 ]
 REQUIRED = {
     *("group", "title", "user", "command", "ports", "listen", "volumes", "configuration", "health", "after", "stop"),
-    *("memory", "networks", "container"),
+    *("memory", "networks", "container", "without", "log"),
 }
 OPTIONAL = {"environment", "secrets", "files"}
 MODULES = sorted((CHECKOUT / "library").glob("*.py"))

@@ -140,6 +140,7 @@ class PostgresServer:
             orthanc_dicom_port=4242,
             dicom_storage_path=self.folder,
             routes_file=self.folder / "routes.yml",
+            services_file=self.folder / "services.json",
             router_wake_host="127.0.0.1",
             router_wake_port=0,
             env_file=None,

@@ -229,6 +229,7 @@ EVENTS: Mapping[Event, _Words] = {
     Event.STUDY_RECEIVED: _ordered("📥", "RECEIVED"),
     Event.STUDY_UNREADABLE: _ordered("⚠", "CANNOT BE EVALUATED (tried again every minute)"),
     Event.STUDY_DELETED: _ordered("🚫", "DELETED from Orthanc"),
+    Event.DELIVERY_ORDERED: _ordered("📤", "ORDERED BY HAND"),
     Event.ROUTE_MATCHED: _matched,
     Event.ROUTE_NO_MATCH: _ordered("🔍", "NO ROUTE MATCHED"),
     Event.DELIVERY_GREW: _ordered("📥", "MORE IMAGES TO SEND"),

@@ -9,15 +9,22 @@ from collections.abc import Mapping
 import click
 
 from pacsops.cli import (
+    add_destination,
+    completion,
     database,
     deliveries,
     destinations,
+    doctor,
     failures,
     history,
+    import_destinations,
+    logs,
     orders,
     reconcile,
     replay,
     routes,
+    send,
+    service_orders,
     status,
     version,
 )
@@ -30,8 +37,35 @@ _EPILOG = """\b
 Exit codes: 0 healthy or done, 1 warnings or nothing to do, 2 errors.
 With --json an error is {"schema_version", "error": {"kind", "message", "hint"}, "exit_code"}.
 Settings:   /opt/orthanc/.env, or the file ORTHANC_ENV names.
-Completion: eval "$(_ORTHANC_COMPLETE=bash_source orthanc)"   (zsh_source, fish_source)
+Completion: eval "$(orthanc completion bash)"; `orthanc completion --help` says more.
 """
+
+
+_EXIT_CODES = "Exit code: 0 done, 1 nothing to do, 2 an error."
+
+_SEE_ALSO: Mapping[str, tuple[str, ...]] = {
+    "status": ("show-stuck", "show-pending", "logs"),
+    "logs": ("status", "history"),
+    "show-stuck": ("history", "retry", "skip"),
+    "show-pending": ("history", "destinations"),
+    "history": ("retry", "routes explain", "logs --study"),
+    "send": ("history", "destinations", "routes explain"),
+    "retry": ("show-stuck", "history"),
+    "skip": ("show-stuck", "cancel"),
+    "cancel": ("show-stuck", "skip"),
+    "reconcile": ("history", "routes explain"),
+    "destinations": ("add-destination", "test-destination"),
+    "add-destination": ("import-destinations", "test-destination", "send"),
+    "import-destinations": ("destinations", "add-destination"),
+    "remove-destination": ("destinations", "show-pending"),
+    "test-destination": ("destinations", "show-pending"),
+    "routes": ("route-status", "history"),
+    "route-status": ("routes", "show-stuck"),
+    "start": ("stop", "restart", "logs"),
+    "stop": ("start", "status"),
+    "restart": ("start", "logs", "status"),
+    "db-migrate": ("version", "status"),
+}
 
 
 class Sections(click.Group):
@@ -101,12 +135,13 @@ def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
 def _assemble() -> None:
     assert isinstance(orthanc, Sections)
     orthanc.sections = {
-        "Health": (status.status, version.version),
+        "Health": (status.status, doctor.doctor, logs.logs, version.version),
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,
             failures.failures,
             history.history,
+            send.send,
             orders.retry,
             orders.skip,
             orders.cancel,
@@ -114,18 +149,28 @@ def _assemble() -> None:
         ),
         "Destinations": (
             destinations.list_destinations,
-            destinations.add_destination,
+            add_destination.add_destination,
+            import_destinations.import_destinations,
             destinations.remove_destination,
             destinations.test_destination,
         ),
         "Routes": (routes.routes, routes.route_status),
-        "Maintenance": (database.db_migrate, show_help),
+        "Services": (service_orders.start, service_orders.stop, service_orders.restart),
+        "Maintenance": (database.db_migrate, completion.completion, show_help),
     }
     assert isinstance(routes.routes, click.Group)
     routes.routes.add_command(replay.replay)
     for commands in orthanc.sections.values():
         for command in commands:
+            command.epilog = _closing(command)
             orthanc.add_command(command)
+
+
+def _closing(command: click.Command) -> str:
+    """The last lines of a command's help: its exit codes, unless it tells them itself, and where to read on."""
+    codes = "" if "Exit code" in (command.help or "") else f"{_EXIT_CODES}\n\n"
+    others = ", ".join(f"orthanc {name}" for name in _SEE_ALSO.get(command.name or "", ()))
+    return codes + (f"See also: {others}" if others else "")
 
 
 _assemble()

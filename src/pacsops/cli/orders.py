@@ -88,7 +88,7 @@ def retry(  # noqa: PLR0913 (one parameter an option)
     )
     if not dry_run:
         warn_without_router(desk.router_beat(site.db))
-        _warn_of_silence(site.db, changed)
+        warn_of_silence(site.db, changed)
 
 
 @click.command("skip")
@@ -279,7 +279,8 @@ def _conclude(page: Page, changed: Sequence[Delivery], becomes: Status, *, dry_r
     page.line(f"Monitor with: {follow}", indent=0)
 
 
-def _warn_of_silence(database: Database, retried: Sequence[Delivery]) -> None:
+def warn_of_silence(database: Database, retried: Sequence[Delivery]) -> None:
+    """Say on stderr which of their destinations are down."""
     health = desk.destination_health(database)
     for name in sorted({delivery.destination for delivery in retried}):
         state = health.get(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pacsops.cli.completion import destination_names
 from pacsops.cli.render import now
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -50,7 +51,12 @@ json_option = click.option(
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
-destination_option = click.option("--destination", metavar="NAME", help="Only deliveries to this destination.")
+destination_option = click.option(
+    "--destination",
+    metavar="NAME",
+    shell_complete=destination_names,
+    help="Only deliveries to this destination.",
+)
 
 
 def someone_is_there() -> bool:

@@ -21,6 +21,28 @@ from rich.table import Table
 from rich.text import Text
 
 from pacsops.errors import NothingToDo, PacsopsError
+from pacsops.words import ago, count, deliveries, lasting, moment, now, size, soon, studies, timestamp
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Page",
+    "ago",
+    "count",
+    "deliveries",
+    "lasting",
+    "mark",
+    "moment",
+    "now",
+    "printable",
+    "show_error",
+    "size",
+    "soon",
+    "studies",
+    "timestamp",
+    "to_type",
+    "warn",
+    "write_json",
+]
 
 SCHEMA_VERSION = 1
 """Of every --json answer. Keys may be added within a version, never renamed or removed."""
@@ -44,8 +66,17 @@ def printable(text: object) -> str:
 
 def write_json(payload: Mapping[str, Any]) -> None:
     """One JSON object on stdout, with its schema_version; times are ISO 8601 in UTC."""
+    _write(payload, indent=2)
+
+
+def write_json_line(payload: Mapping[str, Any]) -> None:
+    """The same in one line, for answers that never end: one object a line."""
+    _write(payload, indent=None)
+
+
+def _write(payload: Mapping[str, Any], *, indent: int | None) -> None:
     document = json.dumps(
-        {"schema_version": SCHEMA_VERSION, **payload}, default=_jsonable, ensure_ascii=False, indent=2
+        {"schema_version": SCHEMA_VERSION, **payload}, default=_jsonable, ensure_ascii=False, indent=indent
     )
     # JSON leaves DEL and C1 as they are, a terminal does not.
     sys.stdout.write(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", document) + "\n")
@@ -74,8 +105,8 @@ def to_type(study_id: str, said: str | None = None) -> str:
 class Page:
     """What one command prints, in order. Every text passes `printable`."""
 
-    def __init__(self, file: TextIO | None = None, *, stderr: bool = False) -> None:
-        self._console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
+    def __init__(self, file: TextIO | None = None, *, stderr: bool = False, console: Console | None = None) -> None:
+        self._console = console or Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
         if not self._console.is_terminal:
             self._console.width = _UNLIMITED
 
@@ -213,62 +244,3 @@ def show_error(error: PacsopsError) -> None:
         page.line(line)
     if error.hint:
         page.line(f"hint: {error.hint}", indent=0)
-
-
-# ── words for times and sizes ────────────────────────────────────────────────────────────────────────────────
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def moment(at: datetime) -> str:
-    """Local time; the date only when it is not today."""
-    local = at.astimezone()
-    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
-
-
-def timestamp(at: datetime) -> str:
-    """Local date and time to the second."""
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def lasting(seconds: float) -> str:
-    """A duration in its largest fitting unit: 45s, 5m, 3h, 2d."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)}{unit}"
-    return f"{max(0, round(seconds))}s"
-
-
-def ago(at: datetime) -> str:
-    return f"{lasting((now() - at).total_seconds())} ago"
-
-
-def soon(at: datetime, now: datetime) -> str:
-    """When something is due: `now`, or `in 2m`."""
-    seconds = (at - now).total_seconds()
-    return "now" if seconds <= 1 else f"in {lasting(seconds)}"
-
-
-def size(octets: int) -> str:
-    """Octets in decimal units, as disks are sold: 450 GB."""
-    value = float(octets)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
-def count(number: int, singular: str, plural: str | None = None) -> str:
-    """`1 study`, `1,204 studies`."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
-def studies(number: int) -> str:
-    return count(number, "study", "studies")
-
-
-def deliveries(number: int) -> str:
-    return count(number, "delivery", "deliveries")

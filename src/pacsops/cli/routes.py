@@ -10,9 +10,9 @@ import click
 
 from pacsops.cli.parameters import Since, json_option
 from pacsops.cli.render import Page, ago, count, moment, to_type, warn, write_json
-from pacsops.cli.rules import Rules, rules_in_force
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
+from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import (
     AmbiguousStudy,
     DatabaseUnreachable,
@@ -22,7 +22,7 @@ from pacsops.errors import (
     UnknownStudy,
 )
 from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, all_modalities, complete, study_facts
-from pacsops.routes import FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
+from pacsops.routes import MANUAL, FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
 from pacsops.routes.durations import as_text
 
 
@@ -115,7 +115,7 @@ def route_status(site: Site, since: datetime, as_json: bool) -> None:
         ("ROUTE", "MATCHED", "DELIVERED", "WAITING", "STUCK", "LAST MATCH"),
         [
             (
-                row["route"] if row["in_force"] else f"{row['route']} (no longer in routes.yml)",
+                row["route"] + _aside(row),
                 str(row["matched"]),
                 str(row["success"]),
                 str(row["waiting"]),
@@ -131,6 +131,12 @@ def route_status(site: Site, since: datetime, as_json: bool) -> None:
     page.line("Matched counts studies, the others count deliveries; waiting and stuck are now.", indent=0)
     if any(row["stuck"] for row in rows):
         page.advice("Run 'orthanc show-stuck' for what is stuck.")
+
+
+def _aside(row: dict[str, Any]) -> str:
+    if row["in_force"]:
+        return ""
+    return " (orthanc send)" if row["route"] == MANUAL else " (no longer in routes.yml)"
 
 
 def _validate(site: Site, file: Path | None, *, as_json: bool) -> int:

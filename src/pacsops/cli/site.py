@@ -11,6 +11,7 @@ import click
 from pacsops.database import Database
 from pacsops.database.migrate import require_current
 from pacsops.orthanc import Orthanc
+from pacsops.services import Host, read_host
 from pacsops.settings import Settings
 
 
@@ -39,6 +40,15 @@ class Site:
     @cached_property
     def orthanc(self) -> Orthanc:
         return Orthanc.of(self.settings)
+
+    @cached_property
+    def host(self) -> Host:
+        """The services of this host.
+
+        Raises:
+            HostNotDescribed: no deployment wrote them down here.
+        """
+        return read_host(self.settings.services_file)
 
     def close(self) -> None:
         """Close what was opened."""

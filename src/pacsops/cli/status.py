@@ -12,6 +12,7 @@ from pacsops.cli.health import Health, Issue, examine, for_how_long
 from pacsops.cli.parameters import json_option
 from pacsops.cli.render import Page, count, deliveries, lasting, moment, size, studies, write_json
 from pacsops.cli.site import Site, pass_site
+from pacsops.cli.watch import watch
 from pacsops.delivery.nightly import Reconciliation
 
 _SIGNS = {"running": "✅", "down": "❌", "refused": "❌", "silent": "❌", "never ran": "❌"}
@@ -20,19 +21,35 @@ _SIGNS = {"running": "✅", "down": "❌", "refused": "❌", "silent": "❌", "n
 @click.command("status")
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Only show issues; nothing when all is well.")
+@click.option("--watch", "-w", "watching", is_flag=True, help="Show it again and again until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.5, 3600),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: how often.",
+)
 @click.pass_context
 @pass_site
-def status(site: Site, ctx: click.Context, as_json: bool, quiet: bool) -> None:
+def status(site: Site, ctx: click.Context, as_json: bool, quiet: bool, watching: bool, interval: float) -> None:
     """Show system status and health.
 
     \b
     Examples:
       orthanc status
       orthanc status --quiet || echo "look at the PACS"
+      orthanc status --watch --interval 2
 
     Asks Orthanc and PostgreSQL and takes what the router knows of the destinations; whatever does not answer is
-    an issue, the rest is shown all the same. Exit code: 0 healthy, 1 warnings, 2 errors.
+    an issue, the rest is shown all the same.
+
+    Exit code: 0 healthy, 1 warnings, 2 errors; with --watch that of the last look.
     """
+    if watching:
+        if as_json:
+            raise click.UsageError("--watch is for people; ask again and again for --json.")
+        ctx.exit(watch(lambda page: _look(site, page, quiet=quiet), every=interval))
     health = examine(site)
     if as_json:
         write_json(as_document(health))
@@ -41,6 +58,17 @@ def status(site: Site, ctx: click.Context, as_json: bool, quiet: bool) -> None:
     else:
         _print(Page(), health)
     ctx.exit(health.exit_code)
+
+
+def _look(site: Site, page: Page, *, quiet: bool) -> int:
+    health = examine(site)
+    if quiet and health.issues:
+        _print_issues(page, health.issues)
+    elif quiet:
+        page.line("All is well.", "✅", indent=0)
+    else:
+        _print(page, health)
+    return health.exit_code
 
 
 def as_document(health: Health) -> dict[str, Any]:

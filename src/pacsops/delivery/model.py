@@ -33,6 +33,7 @@ class ErrorClass(StrEnum):
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     REJECTED_ASSOCIATION = "rejected-association"
+    TLS = "tls"
     ABORTED = "aborted"
     OUT_OF_RESOURCES = "out-of-resources"
     NO_PRESENTATION_CONTEXT = "no-presentation-context"
@@ -52,6 +53,7 @@ OUTAGE = frozenset(
         ErrorClass.UNREACHABLE,
         ErrorClass.TIMEOUT,
         ErrorClass.REJECTED_ASSOCIATION,
+        ErrorClass.TLS,
         ErrorClass.ABORTED,
         ErrorClass.OUT_OF_RESOURCES,
         ErrorClass.UNKNOWN_DESTINATION,
@@ -68,6 +70,7 @@ class Event(StrEnum):
     STUDY_RECEIVED = "study_received"
     STUDY_DELETED = "study_deleted"
     STUDY_UNREADABLE = "study_unreadable"
+    DELIVERY_ORDERED = "delivery_ordered"
     ROUTE_MATCHED = "route_matched"
     ROUTE_NO_MATCH = "route_no_match"
     DELIVERY_GREW = "delivery_grew"

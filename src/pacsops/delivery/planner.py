@@ -53,14 +53,24 @@ class Planned:
     grown: tuple[int, ...]
 
 
-def plan(tx: Transaction, study: StudyIdentity, selections: Sequence[Selection], route_version: str) -> Planned:
-    """Promise what the routes selected of one study; `route_version` is the hash of the routes.yml that did."""
+def plan(
+    tx: Transaction,
+    study: StudyIdentity,
+    selections: Sequence[Selection],
+    route_version: str,
+    *,
+    ordered_by: str | None = None,
+) -> Planned:
+    """Promise what the routes selected of one study; `route_version` is the hash of the routes.yml that did.
+
+    `ordered_by`: no route did, a person ordered it.
+    """
     new, grown = [], []
     # In one order everywhere: two planners that meet new destinations must not wait for each other.
     for destination in sorted({selection.destination for selection in selections}):
         breaker.know(tx, destination)
     for selection in selections:
-        row = _promise(tx, study, selection, route_version)
+        row = _promise(tx, study, selection, route_version, ordered_by)
         if row is not None:
             new.append(row["id"])
         elif (row := _grow(tx, study, selection, route_version)) is not None:
@@ -77,7 +87,9 @@ def fingerprint(instances: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(instances)).encode()).hexdigest()
 
 
-def _promise(tx: Transaction, study: StudyIdentity, selection: Selection, route_version: str) -> Row | None:
+def _promise(
+    tx: Transaction, study: StudyIdentity, selection: Selection, route_version: str, ordered_by: str | None
+) -> Row | None:
     route = selection.route
     row = tx.one_or_none(
         sql.PLAN,
@@ -93,10 +105,10 @@ def _promise(tx: Transaction, study: StudyIdentity, selection: Selection, route_
         deliver_within=route.deliver_within,
     )
     if row is not None:
-        said = {"send": route.send.value, "instances": len(selection.instances)}
+        said = {"send": route.send.value, "instances": len(selection.instances), "by": ordered_by}
         record(
             tx,
-            Event.ROUTE_MATCHED,
+            Event.DELIVERY_ORDERED if ordered_by else Event.ROUTE_MATCHED,
             {**_key(selection), **row, "source": study.source, "study_id": study.study_id, "attempt_count": 0},
             **said,
         )

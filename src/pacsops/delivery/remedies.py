@@ -47,6 +47,13 @@ BY_CLASS: Mapping[ErrorClass, Remedy] = MappingProxyType(
             "Ask its administrator to accept our AE title and address, and compare its AE title (upper and lower case"
             " count) with `orthanc destinations`.",
         ),
+        ErrorClass.TLS: Remedy(
+            "No TLS connection came about: a certificate has ended, one side does not believe the other's, or the"
+            " destination speaks no TLS on this port.",
+            "Ask its administrator whether its certificate is in force and whether it believes ours; who Orthanc"
+            " believes is certificates_trusted in the inventory. `orthanc test-destination {destination}` says when"
+            " it works; the deliveries wait and go out by themselves.",
+        ),
         ErrorClass.ABORTED: Remedy(
             "The destination broke the connection off in the middle: its program crashed or was restarted, or it"
             " cannot handle what was being sent.",

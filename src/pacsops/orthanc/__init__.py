@@ -2,6 +2,7 @@
 
 from pacsops.orthanc.changes import Change, ChangesPage, changes, last_change
 from pacsops.orthanc.client import Orthanc, Statistics, StudyHeader
+from pacsops.orthanc.drift import Drift, drift
 from pacsops.orthanc.facts import INDEXED_KEYWORDS, SERIES_KEYWORDS, complete, facts_of_studies, study_facts
 from pacsops.orthanc.failures import JobFailure, classify, failure_of
 from pacsops.orthanc.jobs import Job, job, store_jobs, submit_store
@@ -10,6 +11,10 @@ from pacsops.orthanc.modalities import (
     Modality,
     ModalityChange,
     all_modalities,
+    check_aet,
+    check_host,
+    check_name,
+    check_port,
     echo,
     echo_unregistered,
     ensure,
@@ -21,6 +26,7 @@ __all__ = [
     "SERIES_KEYWORDS",
     "Change",
     "ChangesPage",
+    "Drift",
     "Echo",
     "Job",
     "JobFailure",
@@ -31,8 +37,13 @@ __all__ = [
     "StudyHeader",
     "all_modalities",
     "changes",
+    "check_aet",
+    "check_host",
+    "check_name",
+    "check_port",
     "classify",
     "complete",
+    "drift",
     "echo",
     "echo_unregistered",
     "ensure",

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -115,6 +115,14 @@ class Orthanc:
         answer: dict[str, Any] = self.get("/system")
         return answer
 
+    def clock(self) -> datetime:
+        """GET /tools/now: its host's clock, to the second."""
+        said = str(self._request("GET", "/tools/now", again=True, text=True))
+        try:
+            return datetime.strptime(said, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        except ValueError as error:
+            raise OrthancRefused(f"Orthanc at {self.url} says no time: {said[:40]!r}", status=200) from error
+
     def statistics(self) -> Statistics:
         answer = self.get("/statistics")
         return Statistics(
@@ -191,8 +199,12 @@ class Orthanc:
         body: Any = None,
         timeout: float | None = None,
         again: bool = False,
+        text: bool = False,
     ) -> Any:
-        """One request; `again`: it only reads, so repeat it when Orthanc had just closed the idle connection."""
+        """One request; `again`: it only reads, so repeat it when Orthanc had just closed the idle connection.
+
+        `text`: the answer is no JSON.
+        """
         content: dict[str, Any] = {"data": body.encode()} if isinstance(body, str) else {"json": body}
         for last in (not again, True):
             try:
@@ -220,7 +232,7 @@ class Orthanc:
                     f"cannot ask Orthanc at {self.url}: {error}", hint="check ORTHANC_URL in the .env"
                 ) from error
             else:
-                return self._content(response, method, path)
+                return self._content(response, method, path, text=text)
         raise AssertionError("the last attempt returns or raises")
 
     def _session(self) -> requests.Session:
@@ -235,9 +247,11 @@ class Orthanc:
                 self._sessions.append(session)
         return session
 
-    def _content(self, response: requests.Response, method: str, path: str) -> Any:
+    def _content(self, response: requests.Response, method: str, path: str, *, text: bool) -> Any:
         if response.status_code >= 300:
             raise self._refusal(response, method, path)
+        if text:
+            return response.text.strip()
         if not response.content:
             return None
         try:

@@ -18,6 +18,7 @@ FailureKind = Literal[
     "unreachable",
     "timeout",
     "rejected-association",
+    "tls",
     "aborted",
     "out-of-resources",
     "no-presentation-context",
@@ -99,6 +100,8 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 
 _SENTENCES: tuple[tuple[re.Pattern[str], FailureKind, str], ...] = (
+    (_words(r"TLS error: ?([^(\n]*[^(\s])"), "tls", "no TLS with the destination: {0}"),
+    (_words(r"DICOM TLS - ?(.*)"), "tls", "Orthanc is not set up for TLS: {0}"),
     (_words(r"database is currently not available"), "orthanc-away", "Orthanc's database is not available"),
     (_words(r"connection refused"), "refused", "connection refused: nothing listens on the destination's port"),
     (_words(r"unknown host:? ?(\S*)"), "unreachable", "host name {0} is unknown"),

@@ -82,28 +82,49 @@ class Modality:
 
     def check(self) -> None:
         """Raise InvalidDestination, naming the value, for what Orthanc or DICOM would not take."""
-        if not _NAME.fullmatch(self.name):
-            raise InvalidDestination(
-                f"{self.name!r} cannot name a destination", hint="use letters, digits, `-` and `_` only"
-            )
-        for title, what in ((self.aet, "AE title"), (self.local_aet or "x", "local AE title")):
-            if not _AE_TITLE.fullmatch(title):
-                raise InvalidDestination(
-                    f"destination {self.name}: {title!r} is no {what}",
-                    hint="1 to 16 printable ASCII characters, no backslash, no space at either end",
-                )
-        if not self.host or re.search(r"[\s/\\]", self.host):
-            raise InvalidDestination(
-                f"destination {self.name}: {self.host!r} is no host", hint="give a host name or an IP address"
-            )
-        if not 1 <= self.port <= 65535:
-            raise InvalidDestination(
-                f"destination {self.name}: {self.port} is no TCP port", hint="a number from 1 to 65535"
-            )
-        if self.timeout < 0:
-            raise InvalidDestination(
-                f"destination {self.name}: a timeout of {self.timeout} s", hint="0 for Orthanc's default, or more"
-            )
+        check_name(self.name)
+        try:
+            check_aet(self.aet)
+            if self.local_aet:
+                check_aet(self.local_aet)
+            check_host(self.host)
+            check_port(self.port)
+            if self.timeout < 0:
+                raise InvalidDestination(f"a timeout of {self.timeout} s", hint="0 for Orthanc's default, or more")
+        except InvalidDestination as error:
+            raise InvalidDestination(f"destination {self.name}: {error}", hint=error.hint) from None
+
+    def differences(self, other: Modality) -> dict[str, tuple[Any, Any]]:
+        """What is another value there: field → (here, there)."""
+        here, there = asdict(self), asdict(other)
+        return {name: (value, there[name]) for name, value in here.items() if value != there[name]}
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidDestination unless Orthanc takes it for the name of a modality."""
+    if not _NAME.fullmatch(name):
+        raise InvalidDestination(f"{name!r} cannot name a destination", hint="use letters, digits, `-` and `_` only")
+
+
+def check_aet(aet: str) -> None:
+    """Raise InvalidDestination unless it is an AE title (PS3.5 6.2, AE)."""
+    if not _AE_TITLE.fullmatch(aet):
+        raise InvalidDestination(
+            f"{aet!r} is no AE title",
+            hint="1 to 16 printable ASCII characters, no backslash, no space at either end",
+        )
+
+
+def check_host(host: str) -> None:
+    """Raise InvalidDestination unless it may be a host name or an address. It need not be known."""
+    if not host or re.search(r"[\s/\\]", host):
+        raise InvalidDestination(f"{host!r} is no host", hint="give a host name or an IP address")
+
+
+def check_port(port: int) -> None:
+    """Raise InvalidDestination unless it is a TCP port."""
+    if not 1 <= port <= 65535:
+        raise InvalidDestination(f"{port} is no TCP port", hint="a number from 1 to 65535")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from pacsops.routes.explain import ConditionExplanation, FieldExplanation, RouteExplanation
 from pacsops.routes.loader import load_routes, read_routes
 from pacsops.routes.model import (
+    MANUAL,
     Backoff,
     InstanceFacts,
     RetryPolicy,
@@ -15,6 +16,7 @@ from pacsops.routes.problems import Problem, RoutesInvalid
 from pacsops.routes.table import RouteTable, unknown_destinations
 
 __all__ = [
+    "MANUAL",
     "Backoff",
     "ConditionExplanation",
     "FieldExplanation",

@@ -20,7 +20,7 @@ from pacsops.routes.conditions import (
 )
 from pacsops.routes.document import MAX_BYTES, compose
 from pacsops.routes.fields import COMMON, UnknownField, field_named
-from pacsops.routes.model import FieldMatch, RetryPolicy, Route, Send
+from pacsops.routes.model import MANUAL, FieldMatch, RetryPolicy, Route, Send
 from pacsops.routes.problems import Position, Problems, shown
 from pacsops.routes.table import RouteTable, report_unknown_destination
 
@@ -117,6 +117,8 @@ def _routes(root: yaml.Node, problems: Problems, destinations: Collection[str] |
         of_route = report_of(problems, name)
         if name is not None and name in lines:
             of_route(start(item), f"the name is taken by the route in line {lines[name]}; names are unique")
+        elif name == MANUAL:
+            of_route(start(item), f"the name {MANUAL} is that of what `orthanc send` sends; choose another")
         elif name is not None:
             lines[name] = start(item).line
         routes.append(_Reader(problems, of_route, name, destinations).route(item))

@@ -13,6 +13,9 @@ from pacsops.routes.problems import Position
 
 Level = Literal["study", "series", "instance"]
 
+MANUAL = "manual"
+"""The route of what people send by hand; no route of routes.yml has this name."""
+
 
 class Send(StrEnum):
     """What leaves when a route matches."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from hashlib import sha1
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.support.network import eventually
 
 from pacsops.cli.main import orthanc as orthanc_command
 from pacsops.database import Database
@@ -98,9 +101,58 @@ class CommandLine:
         os.close(ours)
         return process.wait(timeout=60), shown.decode().replace("\r\n", "\n")
 
+    def on_screen(self, *arguments: str, **environment: str) -> Watched:
+        """In a process on a terminal that goes on until it is interrupted."""
+        return Watched([*_COMMAND, *arguments], {**os.environ, **self._environment, **environment})
+
     @property
     def _environment(self) -> dict[str, str]:
         return {"ORTHANC_ENV": str(self.env_file)}
+
+
+class Watched:
+    """A command that goes on, and what it has shown since it was last looked at."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._command = command
+        self._environment = {**environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "50"}
+        self._shown = bytearray()
+
+    def __enter__(self) -> Self:
+        self._ours, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        os.set_blocking(self._ours, False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._ours)
+
+    def shows(self, text: str) -> None:
+        """Wait until it has shown this; what it showed so far is forgotten then."""
+        eventually(lambda: text in self._read(), within=30, what=f"{text!r} being shown")
+        self._shown.clear()
+
+    def interrupted(self) -> int:
+        """Ctrl-C; the exit status."""
+        self._process.send_signal(signal.SIGINT)
+        eventually(lambda: self._read() is not None and self._process.poll() is not None, within=20)
+        return self._process.wait()
+
+    def _read(self) -> str:
+        with suppress(BlockingIOError, OSError):
+            while chunk := os.read(self._ours, 65536):
+                self._shown += chunk
+        return self._shown.decode(errors="replace")
 
 
 class Site:
@@ -197,7 +249,10 @@ class Site:
 def site(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Site]:
     """A migrated, empty site; its Orthanc does not answer unless the test asks for one."""
     values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-    yield Site(Settings(**{**values, "routes_file": tmp_path / "routes.yml"}), database)
+    yield Site(
+        Settings(**{**values, "routes_file": tmp_path / "routes.yml", "services_file": tmp_path / "services.json"}),
+        database,
+    )
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.integration.cli.conftest import CommandLine, Site
 from tests.support.network import free_port
@@ -187,6 +189,137 @@ def test_the_list_joins_what_orthanc_deliveries_and_routes_know(
     assert (modlink["registered"], modlink["state"]) == (False, "not configured")
     shown = cli("destinations").stdout
     assert "MERCURE_AE @ 10.0.0.1:11112, 1 route: bone_length_to_ai" in shown
+
+
+def test_the_guided_flow_asks_again_for_what_dicom_would_not_take(orthanc: OrthancServer, cli: CommandLine) -> None:
+    """Each answer at once, not all of them at the end."""
+    answers = "STANFORD PACS\nSTANFORD_PACS\nSEVENTEEN_LETTERS\nSTANFORDPACS\na b\n127.0.0.1\n70000\nx\n104\ny\ny\n"
+    status, shown = cli.on_terminal("add-destination", answers=answers, NO_COLOR="1")
+
+    assert status == 0, shown
+    for words in ("cannot name a destination", "is no AE title", "is no host", "is no TCP port"):
+        assert words in shown
+    assert all_modalities(orthanc.client)["STANFORD_PACS"].port == 104
+
+
+def test_an_option_that_dicom_would_not_take_is_refused_before_anything_is_asked(
+    orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    status, shown = cli.on_terminal("add-destination", "--aet", "SEVENTEEN_LETTERS")
+
+    assert status == 2
+    assert "Enter" not in shown
+
+
+def test_a_change_keeps_what_is_not_said(orthanc: OrthancServer, cli: CommandLine) -> None:
+    with Peer("MODLINK") as peer:
+        kept = Modality(
+            name="MODLINK", aet="OLD", host="10.0.0.1", port=1, local_aet="US", timeout=7, allow_store=True
+        )
+        ensure(orthanc.client, kept)
+        assert cli(*add(peer, "--yes")).exit_code == 0
+
+    changed = all_modalities(orthanc.client)["MODLINK"]
+    assert (changed.aet, changed.port) == (peer.aet, peer.port)
+    assert (changed.local_aet, changed.timeout, changed.allow_store) == ("US", 7, True)
+
+
+def test_tls_is_asked_for_shown_and_its_failure_explained(orthanc: OrthancServer, cli: CommandLine) -> None:
+    """This Orthanc has no certificate; tests/integration/orthanc/test_dicom_tls.py has one that has."""
+    with Peer("MODLINK") as peer:
+        refused = cli(*add(peer, "--tls", "--yes"))
+        assert refused.exit_code == 2
+        assert "no certificate of its own" in refused.stdout
+        assert cli(*add(peer, "--tls", "--yes", "--no-test")).exit_code == 0
+
+    [modlink] = cli.json("destinations")["destinations"]
+    assert modlink["tls"] is True
+    assert "(TLS)" in cli("destinations").stdout
+    assert (
+        cli(
+            "add-destination",
+            "--name",
+            "MODLINK",
+            "--aet",
+            "X",
+            "--host",
+            "h",
+            "--port",
+            "1",
+            "--no-tls",
+            "--no-test",
+            "--yes",
+        ).exit_code
+        == 0
+    )
+    assert all_modalities(orthanc.client)["MODLINK"].use_dicom_tls is False
+
+
+ORTHANC_JSON = """
+{
+  // what the old Orthanc knew
+  "DicomModalities": {
+    "MERCURE": {"AET": "MERCURE", "Host": "10.0.0.1", "Port": 11112, "AllowFind": false, "AllowMove": false,
+                "AllowGet": false},
+    "MODLINK": ["MODLINK", "10.0.0.2", 104],
+    "SCANNER": ["CR_ROOM1", "10.0.0.3", 4000, "Generic"], /* the last */
+  }
+}
+"""
+
+
+@pytest.fixture
+def old_configuration(orthanc: OrthancServer, tmp_path: Path) -> Path:
+    """With one entry that Orthanc has as it is, one that differs, and one that it lacks."""
+    ensure(orthanc.client, Modality(name="MERCURE", aet="MERCURE", host="10.0.0.1", port=11112, allow_store=True))
+    ensure(orthanc.client, Modality(name="MODLINK", aet="MODLINK", host="10.0.0.9", port=104))
+    ensure(orthanc.client, Modality(name="OTHER", aet="OTHER", host="10.0.0.8", port=104))
+    file = tmp_path / "orthanc.json"
+    file.write_text(ORTHANC_JSON)
+    return file
+
+
+def test_an_import_says_what_it_would_do_and_a_dry_run_does_nothing(
+    orthanc: OrthancServer, old_configuration: Path, cli: CommandLine
+) -> None:
+    before = all_modalities(orthanc.client)
+    answer = cli.json("import-destinations", str(old_configuration), "--dry-run")
+    shown = cli("import-destinations", str(old_configuration), "--dry-run").stdout
+
+    assert (answer["added"], answer["kept"], answer["others"]) == (["SCANNER"], ["MERCURE"], ["OTHER"])
+    assert answer["changed"][0]["name"] == "MODLINK"
+    assert answer["changed"][0]["differences"]["host"] == {"before": "10.0.0.9", "after": "10.0.0.2"}
+    for words in ("new", "as before", "host 10.0.0.9 → 10.0.0.2", "stays: OTHER", "nothing was changed"):
+        assert words in shown
+    assert all_modalities(orthanc.client) == before
+
+
+def test_an_import_adds_and_changes_and_a_second_one_changes_nothing(
+    orthanc: OrthancServer, old_configuration: Path, cli: CommandLine
+) -> None:
+    unasked = cli("import-destinations", str(old_configuration))
+    assert unasked.exit_code == 2
+    assert "--yes" in unasked.stderr
+    assert "SCANNER" not in all_modalities(orthanc.client)
+
+    assert cli("import-destinations", str(old_configuration), "--yes").exit_code == 0
+    now = all_modalities(orthanc.client)
+    assert now.keys() == {"MERCURE", "MODLINK", "OTHER", "SCANNER"}
+    assert (now["MODLINK"].host, now["SCANNER"].allow_store) == ("10.0.0.2", True)
+    again = cli("import-destinations", str(old_configuration))
+    assert again.exit_code == 0
+    assert "All of them are there already" in again.stdout
+
+
+def test_one_unsound_entry_keeps_all_from_being_imported(
+    orthanc: OrthancServer, old_configuration: Path, cli: CommandLine
+) -> None:
+    old_configuration.write_text(ORTHANC_JSON.replace('"CR_ROOM1"', '"SEVENTEEN_LETTERS"'))
+    refused = cli("import-destinations", str(old_configuration), "--yes")
+
+    assert refused.exit_code == 2
+    assert "SEVENTEEN_LETTERS" in refused.stderr
+    assert all_modalities(orthanc.client)["MODLINK"].host == "10.0.0.9"
 
 
 def test_how_a_destination_is_verified_is_said_when_it_is_added_and_kept_when_it_is_changed(

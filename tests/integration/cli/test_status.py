@@ -241,6 +241,34 @@ def test_no_password_is_ever_shown(healthy: Site, cli: CommandLine) -> None:
         assert password not in cli(*command).output
 
 
+def test_watching_shows_what_changed_and_ends_with_the_last_exit_code(healthy: Site, cli: CommandLine) -> None:
+    with cli.on_screen("status", "--watch", "--interval", "0.5") as watched:
+        watched.shows("All is well.")
+        healthy.refused()
+        watched.shows("1 study needs attention")
+
+        assert watched.interrupted() == 1
+
+
+def test_watching_goes_on_while_orthanc_is_away(healthy: Site, orthanc: OrthancServer, cli: CommandLine) -> None:
+    with cli.on_screen("status", "--watch", "--quiet", "--interval", "0.5") as watched:
+        watched.shows("All is well.")
+        orthanc.stop()
+        watched.shows("cannot reach Orthanc")
+        orthanc.start()
+        watched.shows("All is well.")
+
+        assert watched.interrupted() == 0
+
+
+def test_watching_needs_a_terminal_and_is_not_for_json(healthy: Site, cli: CommandLine) -> None:
+    piped = cli.piped("status", "--watch")
+
+    assert (piped.returncode, piped.stdout) == (2, "")
+    assert "--watch needs a terminal" in piped.stderr
+    assert cli("status", "--watch", "--json").exit_code == 2
+
+
 def test_the_last_nightly_reconciliation_has_its_line(healthy: Site, cli: CommandLine) -> None:
     assert cli.json("status")["reconciled"] is None
     night = date(2026, 2, 3)

@@ -8,8 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from pacsops.cli import echo as echoes
-from pacsops.cli.destination_state import DestinationState
 from pacsops.delivery.model import DestinationHealth
+from pacsops.doctor.destination_state import DestinationState
+from pacsops.doctor.echo_meaning import meaning
 from pacsops.orthanc import Echo, JobFailure, Modality
 from pacsops.orthanc.failures import FailureKind
 
@@ -35,7 +36,7 @@ def test_the_exit_code_tells_answered_slow_and_silent(outcome: Echo, exit_code: 
 @pytest.mark.parametrize("kind", get_args(FailureKind))
 def test_every_kind_of_failure_has_a_meaning_and_a_next_step(kind: FailureKind) -> None:
     outcome = Echo(ok=False, milliseconds=3, failure=JobFailure(kind, "words"))
-    said = echoes.meaning(outcome, MODLINK, "ORTHANC")
+    said = meaning(outcome, MODLINK, "ORTHANC")
 
     assert said is not None
     assert all(said)

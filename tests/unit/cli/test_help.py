@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from pacsops.cli.history import EVENTS, SIGNS
 from pacsops.cli.main import orthanc
+from pacsops.cli.reference import reference
 from pacsops.cli.services import pacsops
 from pacsops.delivery.model import Event, Status
 
@@ -53,6 +54,36 @@ def test_the_overview_names_every_command_once_uncut() -> None:
     )
     assert set(orthanc.list_commands(click.Context(orthanc))) == set(orthanc.commands)
     assert "..." not in output.split("Health:")[1]
+
+
+def test_the_reference_is_what_help_prints() -> None:
+    """`make reference` writes it anew."""
+    written = (Path(__file__).parents[3] / "docs" / "cli.md").read_text("utf-8")
+
+    assert written == reference()
+    for command in EVERY_COMMAND:
+        assert f"### orthanc {' '.join(command)}\n" in written
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
+def test_every_option_is_explained(command: tuple[str, ...]) -> None:
+    context = click.Context(orthanc)
+    found: click.Command = orthanc
+    for name in command:
+        assert isinstance(found, click.Group)
+        found = found.commands[name]
+    options = [each for each in found.get_params(context) if isinstance(each, click.Option)]
+
+    assert [option.opts for option in options if not option.help] == []
+
+
+@pytest.mark.parametrize("command", sorted(orthanc.commands))
+def test_help_ends_with_exit_codes_and_where_to_read_on(command: str) -> None:
+    output = CliRunner().invoke(orthanc, [command, "--help"]).output
+    named = [other.strip().split()[1] for other in output.partition("See also:")[2].split(",") if other.strip()]
+
+    assert "Exit code" in output
+    assert set(named) <= set(orthanc.commands)
 
 
 def test_help_for_no_command_says_where_to_look() -> None:

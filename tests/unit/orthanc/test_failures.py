@@ -21,6 +21,8 @@ from pacsops.orthanc.failures import FailureKind, classify, failure_of
         (9, 'DicomAssociation - connecting to AET "D": DUL network read timeout', "timeout"),
         (9, "DIMSE No data available (timeout in non-blocking mode)", "timeout"),
         (9, 'DicomAssociation - connecting to AET "D": DUL Association Rejected', "rejected-association"),
+        (9, 'DicomAssociation - connecting to AET "D": TLS error: certificate verify failed', "tls"),
+        (6, "DICOM TLS - No path to the private key of the local certificate was provided", "tls"),
         (9, "Peer aborted Association (or never connected)", "aborted"),
         (9, "DUL network closed", "aborted"),
         (9, "DUL Peer Requested Release", "aborted"),

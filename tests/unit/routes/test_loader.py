@@ -279,3 +279,9 @@ def test_a_file_that_cannot_be_read_is_refused_like_an_invalid_one(tmp_path: Pat
 
 def test_a_route_knows_its_line() -> None:
     assert [route.line for route in load_routes(TWO_MENTIONS).routes] == [2, 8]
+
+
+def test_no_route_has_the_name_of_what_is_sent_by_hand() -> None:
+    problem = only_problem("routes: [{name: manual, match: {modality: CR}, action: {to: PACS}}]")
+
+    assert "orthanc send" in problem

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pacsops.cli.render import ago, deliveries, moment
-from pacsops.cli.rules import Rules
 from pacsops.delivery.model import DestinationHealth
+from pacsops.doctor.rules import Rules
 from pacsops.orthanc import Modality
+from pacsops.words import ago, deliveries, moment
 
 SLOW_MS = 1000
 """A C-ECHO that takes longer is worth a warning."""
+
+RIGHTS = ("store", "find", "move", "get")
+"""What a destination may be let do besides C-ECHO."""
 
 State = Literal["reachable", "slow", "failing", "down", "recovering", "unused", "not configured", "unknown"]
 
@@ -124,6 +127,7 @@ class DestinationState:
             "aet": modality.aet if modality else None,
             "host": modality.host if modality else None,
             "port": modality.port if modality else None,
+            "tls": modality.use_dicom_tls if modality else None,
             "state": self.state,
             "breaker": health.breaker if health else None,
             "max_concurrency": health.max_concurrency if health else None,
@@ -162,3 +166,23 @@ def destination_states(
         )
         for name in sorted({*(modalities or {}), *owed, *used})
     ]
+
+
+def address(modality: Modality) -> str:
+    """`AET @ host:port`."""
+    return f"{modality.aet} @ {modality.host}:{modality.port}{' (TLS)' if modality.use_dicom_tls else ''}"
+
+
+def configuration(modality: Modality, concurrency: int | None = None) -> list[tuple[str, str]]:
+    """Labels and values for a page."""
+    values = asdict(modality)
+    rights = ", ".join(right for right in ("echo", *RIGHTS) if values[f"allow_{right}"])
+    rows = [
+        ("Name", modality.name),
+        ("AE Title", modality.aet),
+        ("Host", modality.host),
+        ("Port", str(modality.port)),
+        *([("TLS", "yes")] if modality.use_dicom_tls else []),
+        ("May ask for", rights or "nothing"),
+    ]
+    return [*rows, ("At once", deliveries(concurrency))] if concurrency else rows

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from pacsops.cli.site import Site
+from pacsops.database import Database
 from pacsops.delivery import desk
 from pacsops.errors import DatabaseUnreachable, SchemaMismatch
 from pacsops.routes import RouteTable, load_routes, read_routes
+from pacsops.settings import Settings
+
+
+class Known(Protocol):
+    """Where routes come from: `db` raises DatabaseUnreachable or SchemaMismatch where there is none to ask."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def db(self) -> Database: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Rules:
         return tuple(route.name for route in self.table.routes if destination in route.destinations)
 
 
-def rules_in_force(site: Site, *, database_answers: bool | None = None) -> Rules:
+def rules_in_force(site: Known, *, database_answers: bool | None = None) -> Rules:
     """From PostgreSQL, else from the file. `database_answers`: the caller has found out already.
 
     Raises:

@@ -1,0 +1,148 @@
+"""A log's entries as a person reads them on a terminal: local time, a sign, a word, a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+
+from pacsops.cli.render import Page, mark
+from pacsops.services.entries import Entry
+
+_SIGNS: Mapping[str | None, str] = {"ERROR": "❌", "WARN": "⚠"}
+_STYLES: Mapping[str | None, str] = {"ERROR": "red", "WARN": "yellow", "DEBUG": "dim"}
+_WORD_WIDTH = 11
+
+Naming = Callable[[str], str | None]
+"""Orthanc's identifier of a study → who and what it is, None where that is not known."""
+
+
+class LogPage:
+    """Prints entries one below the other, with a heading whenever the day changes.
+
+    Args:
+        page: where to.
+        naming: what to call a study that was received; names are for people, logs have none.
+    """
+
+    def __init__(self, page: Page, naming: Naming) -> None:
+        self._page = page
+        self._naming = naming
+        self._day: date = datetime.now().astimezone().date()
+
+    def show(self, entry: Entry) -> None:
+        at = entry.at.astimezone() if entry.at else None
+        if at is not None and at.date() != self._day:
+            self._day = at.date()
+            self._page.line(f"── {self._day.isoformat()} ──", indent=0, style="bold")
+        time = f"{at:%H:%M:%S}" if at else " " * 8
+        style = _STYLES.get(entry.level, "")
+        if entry.continued:
+            self._page.line(f"{' ' * 8}  {' ' * 3}{entry.line}", indent=0, style=style)
+            return
+        sign, word, text = self._said(entry)
+        self._page.line(f"{time}  {mark(sign)}{word:<{_WORD_WIDTH}} {text}", indent=0, style=style)
+
+    def _said(self, entry: Entry) -> tuple[str, str, str]:
+        """Sign, word and sentence."""
+        if entry.event in _WORDS:
+            sign, word, text = _WORDS[entry.event](entry.fields)
+            study = entry.fields.get("study_id")
+            if study is None:
+                return sign, word, text
+            if entry.event == "study_received":
+                text = self._naming(study) or text
+            return sign, word, f"{text}  [{self._page.study(study)}]"
+        sign = _SIGNS.get(entry.level, "")
+        if entry.event is not None:
+            return sign, entry.component or "", entry.message
+        where = f"{entry.component}: " if entry.component else ""
+        return sign, entry.service, f"{where}{entry.message}"
+
+
+_Fields = Mapping[str, str]
+_Words = Callable[[_Fields], tuple[str, str, str]]
+
+
+def _received(said: _Fields) -> tuple[str, str, str]:
+    return "📥", "RECEIVED", "a study"
+
+
+def _matched(said: _Fields) -> tuple[str, str, str]:
+    images = f" ({_images(said)})" if "instances" in said else ""
+    return "🔍", "MATCHED", f'Route: "{said.get("route", "")}"{images}'
+
+
+def _sending(said: _Fields) -> tuple[str, str, str]:
+    attempt = int(said["attempt"]) if said.get("attempt", "").isdigit() else 1
+    word = f"RETRY {attempt - 1}" if attempt > 1 else "SENDING"
+    return "📤", word, f"→ {said.get('destination')} ({_images(said)}, job {said.get('job_id')})"
+
+
+def _success(said: _Fields) -> tuple[str, str, str]:
+    took = said.get("duration_ms", "")
+    seconds = f" ({int(took) / 1000:.1f}s)" if took.isdigit() else ""
+    return "✅", "SUCCESS", f"{said.get('destination')}: Delivered{seconds}"
+
+
+def _failed(said: _Fields) -> tuple[str, str, str]:
+    of = f" of {said['max_attempts']}" if "max_attempts" in said else ""
+    return "❌", "FAILED", f"{said.get('destination')}: {said.get('error')} (attempt {said.get('attempt')}{of})"
+
+
+def _waiting(said: _Fields) -> tuple[str, str, str]:
+    return "⏳", "WAITING", f"{said.get('destination')}: retry in {said.get('wait_seconds')}s"
+
+
+def _stuck(said: _Fields) -> tuple[str, str, str]:
+    return "❌", "STUCK", f"{said.get('destination')}: {said.get('error')}"
+
+
+def _interrupted(said: _Fields) -> tuple[str, str, str]:
+    return "⚠", "INTERRUPTED", f"{said.get('destination')}: {said.get('error')}"
+
+
+def _unreachable(said: _Fields) -> tuple[str, str, str]:
+    return "❌", "DOWN", f"{said.get('destination')}: {said.get('error')}"
+
+
+def _slow(said: _Fields) -> tuple[str, str, str]:
+    return "⚠", "SLOW", f"{said.get('destination')}: C-ECHO took {said.get('echo_ms')} ms"
+
+
+def _recovered(said: _Fields) -> tuple[str, str, str]:
+    return "✅", "BACK", f"{said.get('destination')} answers again ({said.get('echo_ms')} ms)"
+
+
+def _reloaded(said: _Fields) -> tuple[str, str, str]:
+    return "🔄", "ROUTES", f"routes.yml taken: {said.get('routes')} routes ({said.get('route_version', '')[:12]})"
+
+
+def _rejected(said: _Fields) -> tuple[str, str, str]:
+    return "❌", "ROUTES", f"routes.yml refused: {said.get('error')}"
+
+
+def _unreadable(said: _Fields) -> tuple[str, str, str]:
+    return "⚠", "UNREADABLE", f"no route can be asked: {said.get('error')}"
+
+
+def _images(said: _Fields) -> str:
+    number = said.get("instances", "?")
+    return f"{number} image" if number == "1" else f"{number} images"
+
+
+_WORDS: Mapping[str | None, _Words] = {
+    "study_received": _received,
+    "route_matched": _matched,
+    "send_started": _sending,
+    "send_success": _success,
+    "send_failed": _failed,
+    "send_retry_scheduled": _waiting,
+    "send_interrupted": _interrupted,
+    "study_stuck": _stuck,
+    "study_unreadable": _unreadable,
+    "destination_unreachable": _unreachable,
+    "destination_slow": _slow,
+    "destination_recovered": _recovered,
+    "config_reloaded": _reloaded,
+    "config_rejected": _rejected,
+}
