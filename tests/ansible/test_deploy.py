@@ -72,7 +72,7 @@ class Site:
 
     def orthanc(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.home / "bin" / "orthanc"), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     def _play(self, playbook: str, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
         said = {"toolkit_home": str(self.home), **self.ports, **variables}
@@ -133,6 +133,46 @@ def test_every_service_runs_and_a_second_run_changes_nothing(site: Site) -> None
     assert site.deploy("--diff") == 0
     assert site.deploy("--check", "--diff") == 0
     assert site.processes() == before
+
+
+def test_an_operator_reads_logs_and_stops_and_starts_services(site: Site) -> None:
+    lines = [
+        json.loads(line) for line in site.orthanc("logs", "--no-follow", "--json", "-n", "500").stdout.splitlines()
+    ]
+    logged = {name: [line for line in lines if line["service"] == name] for name in ("postgres", "orthanc", "router")}
+    for name, of_service in logged.items():
+        assert of_service, f"{name} has said something"
+        assert all(line["at"] and line["level"] for line in of_service), [
+            line for line in of_service if not line["at"]
+        ]
+    assert "router_started" in {line["event"] for line in logged["router"]}
+    before = site.processes()
+
+    stopped = site.orthanc("stop", "modlink", "router", "--yes", "--json")
+    assert [step["name"] for step in json.loads(stopped.stdout)["services"]] == ["modlink", "router"]
+    assert set(before) - set(site.processes()) == {"modlink", "router"}
+    started = site.orthanc("start", "--json")
+    outcomes = {step["name"]: step["outcome"] for step in json.loads(started.stdout)["services"]}
+    assert {name for name, outcome in outcomes.items() if outcome == "started"} == {"modlink", "router"}
+    assert set(outcomes.values()) == {"started", "runs already"}
+    assert set(site.processes()) == set(before)
+    assert (site.home / "share" / "bash-completion" / "completions" / "orthanc").read_text()
+    assert site.deploy("--diff") == 0
+
+
+def test_a_supervisor_that_is_gone_is_started_with_all_its_services(site: Site) -> None:
+    """As after a restart of the host."""
+    before = site.processes()
+    pid = site.control("pid").strip()
+    site.control("shutdown")
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=90, what="the supervisor ending")
+    assert "❌ down" in site.orthanc("status").stdout
+
+    started = site.orthanc("start")
+
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert set(site.processes()) == set(before)
+    assert site.orthanc("status", "--json").returncode in {0, 1}
 
 
 def test_a_study_makes_the_whole_round_and_a_destination_that_was_down_gets_its_share(site: Site) -> None:
