@@ -14,6 +14,8 @@ from rich.text import Text
 
 from pacsops.cli.render import Page
 
+_HEADING_LINES = 2
+
 
 def watch(look: Callable[[Page], int], *, every: float) -> int:
     """Print what `look` prints, in place, every so many seconds until Ctrl-C; the exit code of the last look.
@@ -31,10 +33,19 @@ def watch(look: Callable[[Page], int], *, every: float) -> int:
             while True:
                 page, code = _looked(look, console)
                 page.append(f"\n{time.strftime('%H:%M:%S')}, every {every:g} s; Ctrl-C ends.", style="dim")
-                live.update(page, refresh=True)
+                live.update(_fitted(page, console.height), refresh=True)
                 time.sleep(every)
     except KeyboardInterrupt:
         return 130 if code is None else code
+
+
+def _fitted(page: Text, height: int) -> Text:
+    """What has room: the heading, and the end of the page, where the issues are."""
+    lines = page.split("\n", allow_blank=True)
+    if len(lines) < height:
+        return page
+    rest = height - _HEADING_LINES - 2
+    return Text("\n").join([*lines[:_HEADING_LINES], Text("…", style="dim"), *lines[-rest:]])
 
 
 def _looked(look: Callable[[Page], int], terminal: Console) -> tuple[Text, int]:

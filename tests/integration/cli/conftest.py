@@ -42,6 +42,7 @@ routes:
       modality: SR
     action: {to: MODLINK}
 """
+_TERMINAL = {"TERM": "xterm", "COLUMNS": "80", "LINES": "50"}
 _COMMAND = [sys.executable, "-m", "pacsops.cli.main"]
 
 
@@ -79,7 +80,7 @@ class CommandLine:
     ) -> tuple[int, str]:
         """In a process on a terminal of so many columns, with `answers` typed in. Exit status and all it shows."""
         ours, theirs = pty.openpty()
-        terminal = {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "50", **environment}
+        terminal = {**_TERMINAL, "COLUMNS": str(columns), **environment}
         process = subprocess.Popen(
             [*_COMMAND, *arguments],
             env={**os.environ, **self._environment, **terminal},
@@ -103,7 +104,7 @@ class CommandLine:
 
     def on_screen(self, *arguments: str, **environment: str) -> Watched:
         """In a process on a terminal that goes on until it is interrupted."""
-        return Watched([*_COMMAND, *arguments], {**os.environ, **self._environment, **environment})
+        return Watched([*_COMMAND, *arguments], {**os.environ, **self._environment, **_TERMINAL, **environment})
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -115,7 +116,7 @@ class Watched:
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self._command = command
-        self._environment = {**environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "50"}
+        self._environment = environment
         self._shown = bytearray()
 
     def __enter__(self) -> Self:

@@ -261,6 +261,15 @@ def test_watching_goes_on_while_orthanc_is_away(healthy: Site, orthanc: OrthancS
         assert watched.interrupted() == 0
 
 
+def test_a_terminal_too_low_for_the_page_still_shows_the_issues(healthy: Site, cli: CommandLine) -> None:
+    healthy.refused()
+    with cli.on_screen("status", "--watch", "--interval", "0.5", LINES="14") as watched:
+        watched.shows("1 study needs attention")
+        watched.shows("ORTHANC STATUS")
+
+        assert watched.interrupted() == 1
+
+
 def test_watching_needs_a_terminal_and_is_not_for_json(healthy: Site, cli: CommandLine) -> None:
     piped = cli.piped("status", "--watch")
 
