@@ -122,7 +122,8 @@ class Watched:
     def __enter__(self) -> Self:
         self._ours, theirs = pty.openpty()
         self._process = subprocess.Popen(
-            self._command,
+            # A test run in a shell's background has Ctrl-C ignored, and so would its children.
+            ["/usr/bin/env", "--default-signal=INT", *self._command],
             env=self._environment,
             stdin=theirs,
             stdout=theirs,
@@ -250,16 +251,13 @@ class Site:
 def site(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Site]:
     """A migrated, empty site; its Orthanc does not answer unless the test asks for one."""
     values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-    yield Site(
-        Settings(**{**values, "routes_file": tmp_path / "routes.yml", "services_file": tmp_path / "services.json"}),
-        database,
-    )
+    files = {"routes_file": tmp_path / "routes.yml", "services_file": tmp_path / "services.json"}
+    yield Site(Settings(**{**values, **files}), database)
 
 
 @pytest.fixture
 def cli(site: Site, tmp_path: Path) -> CommandLine:
     env_file = tmp_path / ".env"
-    values = {field.name: getattr(site.settings, field.name) for field in fields(Settings)}
-    said = {name: value for name, value in values.items() if name != "env_file" and value is not None}
-    env_file.write_text("".join(f"{name.upper()}={value}\n" for name, value in said.items()))
+    names = [field.name for field in fields(Settings) if field.name != "env_file"]
+    env_file.write_text("".join(f"{name.upper()}={getattr(site.settings, name)}\n" for name in names))
     return CommandLine(env_file)
