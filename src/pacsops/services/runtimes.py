@@ -169,7 +169,6 @@ class Supervisor:
         if run([*self._host.control, "pid"], command=self._host.command, allow=(0, 1, 2, 4, 7)).code != 0:
             # It starts every service at once; each waits for what it needs.
             run(self._host.begin, command=self._host.command, seconds=_BEGIN_SECONDS)
-            return
         self._tell("start", service, fine="already started", seconds=self._host.start_seconds + _GRACE_SECONDS)
 
     def stop(self, service: Service) -> None:
