@@ -259,5 +259,6 @@ def site(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Sit
 def cli(site: Site, tmp_path: Path) -> CommandLine:
     env_file = tmp_path / ".env"
     names = [field.name for field in fields(Settings) if field.name != "env_file"]
-    env_file.write_text("".join(f"{name.upper()}={getattr(site.settings, name)}\n" for name in names))
+    said = {name: getattr(site.settings, name) for name in names}
+    env_file.write_text("".join(f"{name.upper()}={value}\n" for name, value in said.items() if value is not None))
     return CommandLine(env_file)
