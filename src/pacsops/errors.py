@@ -118,3 +118,11 @@ class UnknownSeries(PacsopsError):
 
 class ConfigurationUnreadable(PacsopsError):
     """A file is no configuration of Orthanc, or its modalities are not what Orthanc would take."""
+
+
+class BackupRefused(PacsopsError):
+    """A backup, verification or restore was not begun: nothing was changed."""
+
+
+class BackupFailed(PacsopsError):
+    """A step of a backup, verification or restore failed; the message says what is left as it was."""

@@ -64,6 +64,17 @@ class OrthancServer:
         return path.read_text(errors="replace") if path.exists() else ""
 
     @property
+    def storage(self) -> Path:
+        """The images, one file each."""
+        return self.folder / "storage"
+
+    @property
+    def index(self) -> str:
+        """The database of its index in PostgreSQL."""
+        assert self._index is not None, "this Orthanc's index is in SQLite"
+        return self._index
+
+    @property
     def running(self) -> bool:
         return self._process is not None
 

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import psycopg2
+import psycopg2.extensions
 from psycopg2 import sql
 from tests.support.network import eventually, free_port
 
@@ -160,13 +163,19 @@ class PostgresServer:
             return False
         return True
 
-    def _run(self, statement: sql.Composable) -> None:
+    @contextmanager
+    def superuser(self, database: str = "postgres") -> Iterator[psycopg2.extensions.cursor]:
+        """A cursor of the superuser; each statement is a transaction."""
         connection = psycopg2.connect(
-            host=self.host, port=self.port, user="postgres", dbname="postgres", connect_timeout=5
+            host=self.host, port=self.port, user="postgres", dbname=database, connect_timeout=5
         )
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(statement)
+                yield cursor
         finally:
             connection.close()
+
+    def _run(self, statement: sql.Composable) -> None:
+        with self.superuser() as cursor:
+            cursor.execute(statement)

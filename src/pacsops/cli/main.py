@@ -10,6 +10,7 @@ import click
 
 from pacsops.cli import (
     add_destination,
+    backup,
     completion,
     database,
     deliveries,
@@ -156,7 +157,7 @@ def _assemble() -> None:
         ),
         "Routes": (routes.routes, routes.route_status),
         "Services": (service_orders.start, service_orders.stop, service_orders.restart),
-        "Maintenance": (database.db_migrate, completion.completion, show_help),
+        "Maintenance": (backup.backup, backup.restore, database.db_migrate, completion.completion, show_help),
     }
     assert isinstance(routes.routes, click.Group)
     routes.routes.add_command(replay.replay)
