@@ -82,7 +82,7 @@ class Repository:
         Raises:
             BackupRefused: the one that was there is gone, or another one stands in its place.
         """
-        known = self._configuration.work / "repository"
+        known = self._configuration.work / "repository.id"
         before = known.read_text().strip() if known.exists() else None
         found = self._identity()
         if found is None and before is not None:
@@ -92,8 +92,11 @@ class Repository:
                 f"rm {known}; orthanc backup",
             )
         if found is None:
-            if (folder := self._configuration.repository_folder) is not None:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = self._configuration.repository_folder
+            if folder is not None and not folder.parent.is_dir():
+                raise BackupRefused(
+                    f"there is no folder {folder.parent} for the repository", hint="is its disk mounted?"
+                )
             self._run("init", failing="the repository could not be made")
             found = self._identity()
         if found != before:

@@ -27,4 +27,4 @@ def test_a_backup_is_proved_by_restoring_every_row_and_hashing_images(backed_up:
     assert status["last_backup"]["detail"]["backup_id"] == made["id"]
     assert status["last_verify"]["detail"]["seconds"] == proved["seconds"]
     assert [each["id"] for each in backed_up.orthanc_command("backup", "list")["backups"]] == [made["id"]]
-    assert {path.name for path in backed_up.work.iterdir()} == {".lock", "cache", "files.tsv", "repository"}
+    assert {path.name for path in backed_up.work.iterdir()} == {".lock", "cache", "files.tsv", "repository.id"}

@@ -90,7 +90,7 @@ def test_a_work_folder_without_room_for_the_dumps_is_refused(backed_up: BackedUp
     refused = backed_up.orthanc_command("backup", status=2)
 
     assert "for dumps of the databases" in refused["error"]["message"]
-    assert not backed_up.work.exists()
+    assert not backed_up.repository.exists()
 
 
 def test_a_wrong_password_is_named_and_changes_nothing(backed_up: BackedUpSite) -> None:
