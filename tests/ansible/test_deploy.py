@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -63,8 +65,8 @@ class Site:
         lines = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
         return {name: int(pid) for name, pid in lines}
 
-    def secrets(self) -> list[str]:
-        return [path.read_text().split()[0] for path in (self.home / "secrets").iterdir()]
+    def secrets(self, *, but: str = "") -> list[str]:
+        return [path.read_text().split()[0] for path in (self.home / "secrets").iterdir() if path.name != but]
 
     def spawned(self) -> list[str]:
         """Every start of a service so far, by the supervisor's log."""
@@ -190,7 +192,7 @@ def test_a_study_makes_the_whole_round_and_a_destination_that_was_down_gets_its_
 
 def test_no_secret_is_shown_or_on_a_command_line_or_readable_by_others(site: Site) -> None:
     secrets = site.secrets()
-    assert len(set(secrets)) == 3
+    assert len(set(secrets)) == 4
     assert any("bin/supervisord" in line for line in site.command_lines), "the watching saw what it should"
     for secret in secrets:
         assert secret not in site.shown
@@ -234,13 +236,15 @@ def test_a_changed_setting_restarts_its_service_alone(site: Site) -> None:
 
 def test_new_secrets_are_taken_up_with_one_restart_and_the_old_ones_are_gone(site: Site) -> None:
     """Orthanc and the router come back with them; nobody is left with the old ones."""
-    old, before, log = site.secrets(), site.processes(), site.spawned()
+    repository = (site.home / "secrets" / "backup").read_text()
+    old, before, log = site.secrets(but="backup"), site.processes(), site.spawned()
 
     renewed = site.play("playbooks/secrets.yml", "--diff", "-v")
 
     assert renewed.returncode == 0, renewed.stdout[-6000:]
     assert "Renewed, and the old ones are gone: database, orthanc, orthanc_database" in renewed.stdout
-    new = site.secrets()
+    new = site.secrets(but="backup")
+    assert (site.home / "secrets" / "backup").read_text() == repository, "what was stored with it is read with it"
     assert len(new) == len(old)
     assert not set(new) & set(old)
     assert not any(secret in renewed.stdout + renewed.stderr for secret in [*old, *new])
@@ -341,6 +345,55 @@ def test_new_routes_are_taken_without_a_restart(site: Site, tmp_path: Path) -> N
     taken = json.loads(site.orthanc("routes", "--json").stdout)
     assert taken["routes"][0]["priority"] == 11
     assert site.processes() == before
+
+
+def test_a_repository_password_that_is_not_the_hosts_is_refused(site: Site) -> None:
+    secret = site.home / "secrets" / "backup"
+    right = secret.read_text()
+    secret.write_text("made-by-another-controller\n")
+
+    refused = site.play("site.yml")
+    secret.write_text(right)
+
+    assert refused.returncode != 0
+    assert "were made with another password" in refused.stdout
+    assert (site.home / "config" / "backup.password").read_text() == right.strip()
+
+
+def test_a_site_that_burned_down_comes_back_by_a_deployment_and_one_playbook(site: Site) -> None:
+    """Only its repository and its controller's secrets are left."""
+    before = site.orthanc("status", "--json")
+    files = _digests(site.home / "data" / "dicom")
+    made = site.play("playbooks/backup.yml")
+    assert made.returncode == 0, made.stdout[-4000:]
+    proved = json.loads(site.orthanc("backup", "verify", "--json").stdout)
+    _burn_down(site)
+    site.deploy()
+
+    restored = site.play("playbooks/restore.yml", backup="latest")
+
+    assert proved["ok"]
+    assert proved["hashed_instances"] > 0
+    assert restored.returncode == 0, restored.stdout[-4000:]
+    assert _digests(site.home / "data" / "dicom") == files != {}
+    after = json.loads(site.orthanc("status", "--json").stdout)
+    assert after["storage"]["studies"] == json.loads(before.stdout)["storage"]["studies"] > 0
+    assert after["routing"]["completed"] == json.loads(before.stdout)["routing"]["completed"]
+
+
+def _burn_down(site: Site) -> None:
+    pid = site.control("pid").strip()
+    site.control("shutdown")
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=90, what="the supervisor ending")
+    kept = {site.home / "secrets", site.home / "backups"}
+    for path in [*site.home.iterdir(), *(site.home / "backups").iterdir()]:
+        if path in kept or path.name == "repository":
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _digests(storage: Path) -> dict[str, str]:
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in storage.rglob("*-*") if path.is_file()}
 
 
 def _free(port: int) -> bool:

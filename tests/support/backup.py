@@ -34,7 +34,7 @@ class BackedUpSite:
         self.postgres = postgres
         self.env_file = self.folder / ".env"
         self.work = self.folder / "backups"
-        self.repository = self.work / "repository"  # as the demo has it; no site should
+        self.repository = self.folder / "repository"
         values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
         self.settings = Settings(
             **{
@@ -135,9 +135,7 @@ class BackedUpSite:
         """Everything a fire would take; then a deployment's empty databases and storage. Orthanc must be stopped."""
         shutil.rmtree(self.orthanc.storage)
         self.orthanc.storage.mkdir()
-        for path in self.work.iterdir():
-            if path != self.repository:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(self.work, ignore_errors=True)
         for name in (self.settings.postgres_db, self.orthanc.index):
             self.postgres.drop_database(name)
             self.postgres.create_database(name)

@@ -150,3 +150,14 @@ def stoppable() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def unstoppable() -> Iterator[None]:
+    """A short step that Ctrl-C and SIGTERM must not cut in two: they come when it is over."""
+    held = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

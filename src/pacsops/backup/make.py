@@ -28,7 +28,7 @@ from pacsops.backup.manifest import NAME, Dump, Manifest, Storage
 from pacsops.backup.postgres import Server, live, query
 from pacsops.backup.progress import Progress
 from pacsops.backup.records import noted
-from pacsops.backup.restic import Repository, Stored
+from pacsops.backup.restic import Repository, Stored, pattern
 from pacsops.backup.room import require_room
 from pacsops.database import Database
 from pacsops.errors import BackupFailed, BackupRefused, OrthancRefused, OrthancUnreachable
@@ -98,7 +98,8 @@ def back_up(
                 source = _look(configuration, children)
                 with _staging(configuration.staging):
                     made = _gather(configuration, orthanc, source, named, progress)
-                    stored = repository.store(*_contents(configuration, made.manifest), progress)
+                    paths, tags = _contents(configuration, made.manifest)
+                    stored = repository.store(paths, tags, progress, without=_left_out(configuration))
                     _check_stored(repository, stored, configuration, made.manifest)
                     _remember(configuration)
                 warnings = list(made.warnings)
@@ -238,6 +239,11 @@ def _contents(configuration: BackupConfiguration, manifest: Manifest) -> tuple[l
     if manifest.storage is not None:
         tags += [f"files:{manifest.storage.files}", f"octets:{manifest.storage.octets}"]
     return paths, tags
+
+
+def _left_out(configuration: BackupConfiguration) -> list[str]:
+    """What a restore laid aside in the storage."""
+    return [f"{pattern(str(configuration.storage))}/{inventory.OURS}*"] if configuration.storage else []
 
 
 def _check_stored(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +67,16 @@ def check_files(root: Path, entries: Iterable[Entry], sample: int, progress: Pro
     return totals
 
 
+def give_to_owner_of(storage: Path, root: Path) -> None:
+    """Everything below `root` belongs to whom the storage does: the account may have another number on this host."""
+    if os.geteuid() != 0:
+        return
+    owner = storage.stat()
+    for folder, _, files in os.walk(root):
+        for each in (folder, *(os.path.join(folder, name) for name in files)):  # noqa: PTH118 (millions)
+            os.lchown(each, owner.st_uid, owner.st_gid)
+
+
 def place_files(source: Path, storage: Path, backup_id: str) -> list[str]:
     """The files of `source` become the storage's; where those are now that were there."""
     aside = storage / f"{OURS}before-{backup_id}"
@@ -75,30 +85,26 @@ def place_files(source: Path, storage: Path, backup_id: str) -> list[str]:
         aside.mkdir(mode=0o700, exist_ok=True)
         for path in before:
             path.rename(aside / path.name)
-    if not source.is_dir():  # a storage without files
-        return [str(aside)] if before else []
-    owner = storage.stat()
-    for path in sorted(source.iterdir()):
-        if os.geteuid() == 0:  # the account may have another number on this host
-            for folder, _, files in os.walk(path):
-                for each in (folder, *(os.path.join(folder, name) for name in files)):  # noqa: PTH118 (millions)
-                    os.lchown(each, owner.st_uid, owner.st_gid)
-            if path.is_file():
-                os.lchown(path, owner.st_uid, owner.st_gid)
-        path.rename(storage / path.name)
+    if source.is_dir():  # a storage may be without files
+        for path in sorted(source.iterdir()):
+            path.rename(storage / path.name)
     return [str(aside)] if before else []
 
 
-def place_database(server: Server, name: str, restored: str, backup_id: str, *, keep: bool) -> str | None:
-    """`restored` becomes `name`. With `keep`, the name under which the one that was there stays."""
-    aside = f"{name}_before_{backup_id.replace('-', '_')}"
-    server.drop(aside)
-    server.rename(name, aside)
-    server.rename(restored, name)
+def place_databases(server: Server, restored: Mapping[str, str], backup_id: str, *, keep: bool) -> list[str]:
+    """Each database takes the place of another: name of the place -> name under which it was restored.
+
+    All of them at once, or none. With `keep`, the names under which those that were there stay.
+    """
+    asides = {name: f"{name}_before_{backup_id.replace('-', '_')}" for name in restored}
+    for aside in asides.values():
+        server.drop(aside)
+    server.rename([*asides.items(), *((each, name) for name, each in restored.items())])
     if keep:
-        return aside
-    server.drop(aside)
-    return None
+        return list(asides.values())
+    for aside in asides.values():
+        server.drop(aside)
+    return []
 
 
 def place_text(path: Path, content: bytes) -> Path | None:

@@ -6,7 +6,6 @@ Source: https://www.postgresql.org/docs/current/app-pgdump.html (--snapshot), ap
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from psycopg2 import sql
 from pacsops.backup.children import Children
 from pacsops.backup.configuration import DatabasePart
 from pacsops.backup.manifest import Dump
+from pacsops.backup.programs import Programs
 from pacsops.backup.progress import Progress
 from pacsops.database.provision import SUPERUSER
 from pacsops.errors import BackupFailed, BackupRefused
-
-_DEBIAN = Path("/usr/lib/postgresql")
 
 _TABLES = """
 SELECT n.nspname AS schema, c.relname AS name
@@ -44,64 +42,6 @@ SELECT DISTINCT coalesce(nullif(application_name, ''), 'a client of ' || usename
 """
 
 Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """How the words before a PostgreSQL program's arguments read: the program itself, or the container's."""
-
-    part: DatabasePart
-    bin: Path | None
-
-    @classmethod
-    def matching(cls, part: DatabasePart, version: int) -> Programs:
-        """Those that can dump a server of this server_version_num: the configured ones, else Debian's.
-
-        Raises:
-            BackupRefused: every pg_dump here is older than the server.
-        """
-        if part.compose_folder is not None:
-            return cls(part, None)  # the container's own: the server's very version
-        major = version // 10000
-        candidates = [part.bin] if part.bin else []
-        candidates += [_DEBIAN / str(newer) / "bin" for newer in range(major, major + 10)]
-        for folder in candidates:
-            if _major(folder / "pg_dump") >= major:
-                return cls(part, folder)
-        raise BackupRefused(
-            f"there is no pg_dump of PostgreSQL {major} or newer on this host",
-            hint=f"apt-get install postgresql-client-{major}",
-        )
-
-    def beside_the_server(self, program: str) -> list[str]:
-        """The program where the site's server runs, to talk to that server."""
-        if self.bin is not None:
-            return [str(self.bin / program)]
-        compose = ["docker", "compose", "--project-directory", str(self.part.compose_folder)]
-        return [*compose, "exec", "--no-TTY", "postgres", program]
-
-    def throwaway_server(self, folder: Path, socket: Path, options: Sequence[str]) -> list[list[str]]:
-        """The commands that make a cluster in `folder` and, as the last one, serve it until SIGINT."""
-        if self.bin is None:
-            # The image makes its cluster in PGDATA when it is not there.
-            made = ["--env", f"PGDATA={folder}/data", "--env", "POSTGRES_HOST_AUTH_METHOD=trust"]
-            return [[*self._container(folder, socket, *made), self.part.image, "postgres", *options]]
-        # Its files must be somebody else's than root's.
-        as_somebody = [str(self.part.unprivileged), str(folder)] if self.part.unprivileged else []
-        make = [str(self.bin / "initdb"), "--pgdata", f"{folder}/data", "--username", SUPERUSER, "--auth=trust"]
-        make += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-        return [[*as_somebody, *make], [*as_somebody, str(self.bin / "postgres"), "-D", f"{folder}/data", *options]]
-
-    def beside_the_throwaway(self, program: str, folder: Path, socket: Path) -> list[str]:
-        """The program where it reaches the throwaway server."""
-        if self.bin is not None:
-            return [str(self.bin / program)]
-        return [*self._container(folder, socket), self.part.image, program]
-
-    def _container(self, folder: Path, socket: Path, *more: str) -> list[str]:
-        who = f"{self.part.account}:{self.part.account}"
-        seen = [word for path in (folder, socket) for word in ("--volume", f"{path}:{path}")]
-        return ["docker", "run", "--rm", "--interactive", "--network=none", f"--user={who}", *seen, *more]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +149,18 @@ class Server:
             _do(connection, sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
 
     def drop(self, database: str) -> None:
+        """Also when a program of ours that was killed is still connected."""
         with self.session() as connection:
-            _do(connection, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database)))
+            _do(connection, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
-    def rename(self, database: str, to: str) -> None:
+    def rename(self, names: Sequence[tuple[str, str]]) -> None:
+        """Databases from one name to another, one after the other; all of them or none."""
         with self.session() as connection:
-            _do(
-                connection,
-                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(database), sql.Identifier(to)),
-            )
+            connection.autocommit = False
+            for database, to in names:
+                renaming = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+                _do(connection, renaming.format(sql.Identifier(database), sql.Identifier(to)))
+            connection.commit()
 
     def owner(self, database: str) -> str | None:
         """Who owns it; None when there is none of this name."""
@@ -279,15 +222,6 @@ def _counted(connection: psycopg2.extensions.connection) -> dict[str, int]:
 def _do(connection: psycopg2.extensions.connection, statement: sql.Composable) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement)
-
-
-def _major(pg_dump: Path) -> int:
-    """0 when there is none. By the version it prints: `pg_dump (PostgreSQL) 15.18 (Debian …)`."""
-    if not pg_dump.is_file():
-        return 0
-    _, said, _ = Children().run([str(pg_dump), "--version"])
-    found = re.search(rb"\) (\d+)", said)
-    return int(found[1]) if found else 0
 
 
 def _write(write: Any, block: bytes, target: Path) -> None:

@@ -114,12 +114,15 @@ class Repository:
         answer = json.loads(self._run("snapshots", "--tag", MARK, failing="snapshots cannot be listed") or b"[]")
         return sorted((_snapshot(said) for said in answer or []), key=lambda snapshot: snapshot.at)
 
-    def store(self, paths: Sequence[Path], tags: Iterable[str], progress: Progress) -> Stored:
-        """Make a snapshot of `paths`, which is there as a whole or not at all."""
+    def store(
+        self, paths: Sequence[Path], tags: Iterable[str], progress: Progress, *, without: Iterable[str] = ()
+    ) -> Stored:
+        """Make a snapshot of `paths`, which is there as a whole or not at all; `without`: patterns of paths."""
         named = [word for tag in (MARK, *tags) for word in ("--tag", tag)]
         host = ["--host", socket.gethostname()]
         unreadable, summary = [], None
-        with self._running("backup", *named, *host, "--", *map(str, paths)) as child:
+        excluded = [f"--exclude={pattern}" for pattern in without]
+        with self._running("backup", *named, *host, *excluded, "--", *map(str, paths)) as child:
             for line in child.stdout:
                 said = _object(line)
                 if said.get("message_type") == "status":
@@ -145,7 +148,7 @@ class Repository:
 
     def restore(self, snapshot: str, paths: Sequence[str], target: Path) -> None:
         """`paths` of a snapshot below `target`, each under its whole former path."""
-        included = [word for path in paths for word in ("--include", _PATTERN_SIGN.sub(r"\\\1", path))]
+        included = [word for path in paths for word in ("--include", pattern(path))]
         self._run("restore", snapshot, "--target", str(target), *included, failing="the files could not be restored")
 
     def forget(self, parts: str) -> None:
@@ -210,6 +213,11 @@ class Repository:
         return BackupFailed(
             f"{what} (repository {self._shown}):\n" + "\n".join(last), hint="restic's words are above"
         )
+
+
+def pattern(path: str) -> str:
+    """A path as restic's patterns write it."""
+    return _PATTERN_SIGN.sub(r"\\\1", path)
 
 
 def _snapshot(said: Mapping[str, Any]) -> Snapshot:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pacsops.backup import index, placing
-from pacsops.backup.children import Children, exclusively, stoppable
+from pacsops.backup.children import Children, exclusively, stoppable, unstoppable
 from pacsops.backup.configuration import PARTS, BackupConfiguration
 from pacsops.backup.contents import Part, Unpacked, parts_of
 from pacsops.backup.postgres import Server, differences, live
@@ -162,7 +162,11 @@ class _Run:
         with placing.beside(self.configuration.work / "restore") as folder:
             unpacked = Unpacked(repository, folder)
             with self._fetched_files(repository, unpacked), self._restored_databases(unpacked):
-                self._place(repository)
+                routes = self._routes(repository)
+                self._lay_configuration_aside(repository)
+                self.progress("Putting everything in its place", 0, 0)
+                with unstoppable():
+                    self._place(routes)
         if "database" in self.plan.parts:
             # A backup of an older version has an older schema.
             migrate(self.database)
@@ -184,6 +188,7 @@ class _Run:
             root = placing.root_of(folder, part)
             with unpacked.inventory(part) as entries:
                 totals = placing.check_files(root, entries, self.configuration.sample, self.progress)
+            placing.give_to_owner_of(storage, root)
             self.found.restored_files, self.found.restored_octets = totals.files, totals.octets
             yield
 
@@ -233,29 +238,30 @@ class _Run:
             self.found.files_without_row = compared.files_without_row
             self.found.examples = compared.examples
 
-    def _place(self, repository: Repository) -> None:
-        """Everything takes its place by renaming."""
-        self.progress("Putting everything in its place", 0, 0)
+    def _place(self, routes: bytes | None) -> None:
+        """Everything takes its place by renaming; what could still fail first."""
         configuration, plan = self.configuration, self.plan
+        if "database" in plan.parts and (part := configuration.database) is not None:
+            server, _ = live(part, self.children)
+            restored = {name: unplaced(name) for name in (part.pacsops, part.orthanc)}
+            asides = placing.place_databases(server, restored, plan.backup.id, keep=bool(plan.replaces))
+            self.found.laid_aside += [f"database {name}" for name in asides]
         if "files" in plan.parts and configuration.storage is not None:
             source = placing.root_of(configuration.storage / placing.RESTORING, plan.parts["files"])
             self.found.laid_aside += placing.place_files(source, configuration.storage, plan.backup.id)
-        if "database" in plan.parts and configuration.database is not None:
-            server, _ = live(configuration.database, self.children)
-            for name in (configuration.database.pacsops, configuration.database.orthanc):
-                aside = placing.place_database(server, name, unplaced(name), plan.backup.id, keep=bool(plan.replaces))
-                self.found.laid_aside += [f"database {aside}"] if aside else []
-        if "routes" in plan.parts and configuration.routes is not None:
-            self._place_routes(repository, configuration.routes)
-        self._lay_configuration_aside(repository)
+        if routes is not None and configuration.routes is not None:
+            aside = placing.place_text(configuration.routes, routes)
+            self.found.laid_aside += [str(aside)] if aside else []
 
-    def _place_routes(self, repository: Repository, routes: Path) -> None:
+    def _routes(self, repository: Repository) -> bytes | None:
+        """The backup's routes.yml, for a host that has one."""
+        if "routes" not in self.plan.parts:
+            return None
         part = self.plan.parts["routes"]
         if part.manifest.routes is None or part.manifest.routes not in part.snapshot.paths:
             self.found.warnings.append("the backup has no routes.yml")
-            return
-        aside = placing.place_text(routes, repository.read(part.snapshot.id, part.manifest.routes))
-        self.found.laid_aside += [str(aside)] if aside else []
+            return None
+        return repository.read(part.snapshot.id, part.manifest.routes)
 
     def _lay_configuration_aside(self, repository: Repository) -> None:
         """The configuration that the deployment made stays; the backup's is there to look at."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pacsops.backup.children import Child, Children
-from pacsops.backup.postgres import Programs, Server
+from pacsops.backup.postgres import Server
+from pacsops.backup.programs import Programs
 from pacsops.errors import BackupFailed, BackupRefused
 
 _PATIENCE_SECONDS = 120.0

@@ -16,7 +16,8 @@ from pacsops.backup.children import Children, exclusively, stoppable
 from pacsops.backup.configuration import BackupConfiguration
 from pacsops.backup.contents import Part, Unpacked, parts_of
 from pacsops.backup.inventory import Entry, attachment_path
-from pacsops.backup.postgres import Programs, Server, differences
+from pacsops.backup.postgres import Server, differences
+from pacsops.backup.programs import Programs
 from pacsops.backup.progress import Progress
 from pacsops.backup.records import noted
 from pacsops.backup.restic import Repository
@@ -51,6 +52,7 @@ class Verification:
     rows_without_file: int | None = None
     files_without_row: int | None = None
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -86,7 +88,9 @@ def verify(
                 found.seconds = round(time.monotonic() - started, 1)
                 note.ok = found.ok
                 note.detail |= {**asdict(found), "problems": found.problems[:10]}
-                return found
+            if note.unwritten:
+                found.warnings.append(f"not written down: {note.unwritten}")
+            return found
         except KeyboardInterrupt:
             raise BackupFailed(
                 "the verification was interrupted; the site and the repository are as they were",

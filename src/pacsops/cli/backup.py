@@ -210,6 +210,8 @@ def verify(site: Site, ctx: click.Context, backup_id: str, sample: int | None, a
             page.line(problem, "❌", indent=0)
         if found.ok:
             page.line("It can be restored.", "✅", indent=0)
+    for warning in found.warnings:
+        warn(warning)
     ctx.exit(0 if found.ok else 2)
 
 

@@ -65,6 +65,8 @@ _SEE_ALSO: Mapping[str, tuple[str, ...]] = {
     "start": ("stop", "restart", "logs"),
     "stop": ("start", "status"),
     "restart": ("start", "logs", "status"),
+    "backup": ("backup verify", "restore", "doctor"),
+    "restore": ("backup list", "stop", "reconcile"),
     "db-migrate": ("version", "status"),
 }
 

@@ -116,7 +116,7 @@ def test_a_host_with_images_is_refused_and_laid_aside_only_when_told(backed_up: 
     assert "this host is not empty" in refused["error"]["message"]
     assert untouched == files
     assert backed_up.digests() == before
-    storage, pacsops, index, routes = restored["laid_aside"]
+    pacsops, index, storage, routes = restored["laid_aside"]
     assert len([path for path in Path(storage).rglob("*-*") if path.is_file()]) == len(
         [path for path in files if "-" in path.name]
     )
@@ -126,6 +126,7 @@ def test_a_host_with_images_is_refused_and_laid_aside_only_when_told(backed_up: 
     for name in (pacsops, index):
         backed_up.postgres.drop_database(name.split()[1])
     assert backed_up.orthanc_command("backup")["files"] == made["files"], "what was laid aside is not backed up"
+    assert Path(storage).name not in backed_up.restic("ls", "latest").stdout
 
 
 def test_a_site_that_runs_is_not_restored_into(backed_up: BackedUpSite) -> None:

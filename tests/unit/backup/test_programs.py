@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pacsops.backup.configuration import DatabasePart
-from pacsops.backup.postgres import Programs
+from pacsops.backup.programs import Programs
 from pacsops.errors import BackupRefused
 
 FOLDER, SOCKET = Path("/opt/orthanc/backups/verify/postgres"), Path("/tmp/pacsops-verify-x")
