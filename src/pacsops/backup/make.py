@@ -94,8 +94,9 @@ def back_up(
         try:
             with noted(database, "backup", backup_id=named, parts=sorted(configuration.parts)) as note:
                 repository = Repository(configuration, children)
-                repository.prepare()
+                repository.there()
                 source = _look(configuration, children)
+                repository.make()
                 with _staging(configuration.staging):
                     made = _gather(configuration, orthanc, source, named, progress)
                     paths, tags = _contents(configuration, made.manifest)

@@ -27,6 +27,7 @@ MARK = "pacsops"
 RECENT = "2d"
 """All backups of the last two days are kept: one made by hand does not replace last night's."""
 
+_IDENTITY = "repository.id"
 _UNREADABLE = 3
 _ABSENT = re.compile(r"unable to open config file.*(no such file|not exist|not found)", re.I | re.S)
 _FULL = re.compile(r"no space left on device|disk quota exceeded", re.I)
@@ -76,36 +77,36 @@ class Repository:
             **configuration.environment,
         }
 
-    def prepare(self) -> None:
-        """Have a repository: made by the first backup, never made anew where there was one.
+    def there(self) -> bool:
+        """Whether it is there; False before the first backup.
 
         Raises:
             BackupRefused: the one that was there is gone, or another one stands in its place.
         """
-        known = self._configuration.work / "repository.id"
+        known = self._configuration.work / _IDENTITY
         before = known.read_text().strip() if known.exists() else None
         found = self._identity()
-        if found is None and before is not None:
+        if before is not None and found is None:
             raise BackupRefused(
                 f"the backup repository {self._shown} is gone",
                 hint="is its disk mounted? To begin a new one, at the price of the old backups: "
                 f"rm {known}; orthanc backup",
             )
-        if found is None:
-            folder = self._configuration.repository_folder
-            if folder is not None and not folder.parent.is_dir():
-                raise BackupRefused(
-                    f"there is no folder {folder.parent} for the repository", hint="is its disk mounted?"
-                )
+        if before is not None and found != before:
+            raise BackupRefused(
+                f"{self._shown} is another repository than the one of the last backup",
+                hint=f"if that is meant: rm {known}; orthanc backup",
+            )
+        folder = self._configuration.repository_folder
+        if found is None and folder is not None and not folder.parent.is_dir():
+            raise BackupRefused(f"there is no folder {folder.parent} for the repository", hint="is its disk mounted?")
+        return found is not None
+
+    def make(self) -> None:
+        """Make it unless it is there, and remember which one it is: none is made where there once was one."""
+        if self._identity() is None:
             self._run("init", failing="the repository could not be made")
-            found = self._identity()
-        if found != before:
-            if before is not None:
-                raise BackupRefused(
-                    f"{self._shown} is another repository than the one of the last backup",
-                    hint=f"if that is meant: rm {known}; orthanc backup",
-                )
-            known.write_text(f"{found}\n")
+        (self._configuration.work / _IDENTITY).write_text(f"{self._identity()}\n")
 
     def snapshots(self) -> list[Snapshot]:
         """Ours, oldest first; none when there is no repository yet."""
