@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pacsops.backup.children import Children
@@ -11,6 +13,8 @@ from pacsops.backup.postgres import Server, query
 from pacsops.database import Database
 from pacsops.errors import BackupRefused, OrthancRefused, OrthancUnreachable
 from pacsops.orthanc import Orthanc
+
+_PATIENCE_SECONDS = 5.0
 
 # What is counted to tell an empty database: a site that was only deployed has none of these.
 _SUBJECTS = {
@@ -54,13 +58,22 @@ def _require_stopped(configuration: BackupConfiguration, orthanc: Orthanc, child
             running.append("Orthanc")
         except OrthancUnreachable:
             pass
-    if (part := configuration.database) is not None:
-        server = Server(part.host, part.port, children)
-        running += [who for name in (part.pacsops, part.orthanc) for who in server.clients(name)]
+    if (part := configuration.database) is not None and not running:
+        running = _connected(Server(part.host, part.port, children), (part.pacsops, part.orthanc))
     if running:
         raise BackupRefused(
             f"still running or connected: {', '.join(dict.fromkeys(running))}", hint=f"`{configuration.stop}`"
         )
+
+
+def _connected(server: Server, databases: Sequence[str]) -> list[str]:
+    """Who is, and stays: a session ends a moment after the service that was stopped."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        found = [who for name in databases for who in server.clients(name)]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
 
 
 def _in_storage(storage: Path | None) -> list[str]:

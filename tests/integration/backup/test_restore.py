@@ -138,6 +138,20 @@ def test_a_site_that_runs_is_not_restored_into(backed_up: BackedUpSite) -> None:
     assert refused["error"]["hint"] == "`supervisorctl stop orthanc router`"
 
 
+def test_whoever_is_still_connected_is_named_and_one_who_leaves_is_waited_for(backed_up: BackedUpSite) -> None:
+    made = backed_up.orthanc_command("backup")
+    with stopped(backed_up):
+        backed_up.destroy()
+        with backed_up.postgres.superuser(backed_up.orthanc.index) as cursor:
+            cursor.execute("SET application_name = 'a curious person'")
+            refused = backed_up.orthanc_command("restore", made["id"], "--yes", status=2)
+        with backed_up.postgres.superuser(backed_up.orthanc.index) as cursor:
+            cursor.execute("SET idle_session_timeout = '2s'")
+            backed_up.orthanc_command("restore", made["id"], "--yes")
+
+    assert "still running or connected: a curious person" in refused["error"]["message"]
+
+
 def test_nothing_is_restored_where_nobody_agreed(backed_up: BackedUpSite) -> None:
     made = backed_up.orthanc_command("backup")
     with stopped(backed_up):
