@@ -50,7 +50,8 @@ class BackedUpSite:
         self.password.touch(mode=0o600)
         self.password.write_text("a-repository-password\n")
         names = [field.name for field in fields(Settings) if field.name != "env_file"]
-        self.env_file.write_text("".join(f"{name.upper()}={getattr(self.settings, name)}\n" for name in names))
+        said = {name.upper(): value for name in names if (value := getattr(self.settings, name)) is not None}
+        self.env_file.write_text("".join(f"{name}={value}\n" for name, value in said.items()))
         self.configure()
 
     def __enter__(self) -> Self:
