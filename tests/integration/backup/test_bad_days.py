@@ -37,6 +37,14 @@ def big_file(site: BackedUpSite, name: str, octets: int) -> Path:
     return path
 
 
+def slowly(site: BackedUpSite) -> None:
+    """From now on restic writes 8 MiB a second: a backup is under way as long as a test needs it."""
+    slow = site.folder / "slow-restic"
+    slow.write_text('#!/bin/sh\nexec restic --limit-upload 8192 "$@"\n')
+    slow.chmod(0o755)
+    site.configure(restic=str(slow))
+
+
 def test_a_repository_without_room_is_refused_before_anything_begins(
     backed_up: BackedUpSite, small_disk: Path
 ) -> None:
@@ -130,6 +138,7 @@ def test_an_interrupted_backup_says_so_and_the_next_one_is_whole(
 ) -> None:
     first = backed_up.orthanc_command("backup")
     big_file(backed_up, "big", 400 * MIB)
+    slowly(backed_up)
     running = backed_up.started("backup")
     eventually(lambda: stores(backed_up), within=60, what="restic writing new data")
 
@@ -144,6 +153,7 @@ def test_an_interrupted_backup_says_so_and_the_next_one_is_whole(
     runs = backed_up.orthanc_command("backup", "status", status=1)["runs"]
     assert [(run["ok"], run["detail"].get("error")) for run in runs] == [(False, "interrupted"), (True, None)]
     big_file(backed_up, "big", MIB)
+    backed_up.configure()
     assert backed_up.orthanc_command("backup")["files"] == 1
     assert backed_up.restic("check").returncode == 0
 
@@ -151,6 +161,7 @@ def test_an_interrupted_backup_says_so_and_the_next_one_is_whole(
 def test_a_second_run_says_that_one_runs_and_a_killed_one_is_in_nobodys_way(backed_up: BackedUpSite) -> None:
     backed_up.orthanc_command("backup")
     big_file(backed_up, "big", 400 * MIB)
+    slowly(backed_up)
     running = backed_up.started("backup")
     eventually(lambda: stores(backed_up), within=60, what="restic writing new data")
 
@@ -158,6 +169,7 @@ def test_a_second_run_says_that_one_runs_and_a_killed_one_is_in_nobodys_way(back
     running.kill()
     running.communicate(timeout=60)
     big_file(backed_up, "big", 0)
+    backed_up.configure()
 
     assert "another backup, verification or restore runs on this host" in beside["error"]["message"]
     eventually(lambda: "error" not in backed_up.orthanc_command("backup", status=None), within=90, what="a backup")
