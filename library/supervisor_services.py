@@ -143,9 +143,10 @@ def bring_up_supervisor(module: AnsibleModule, supervisor: Supervisor, *, ran: b
     if other:
         put(module.params["configuration"], module.params["configuration_content"])
     if ran and other:
-        supervisor.reload()
-        within(module, lambda: not supervisor.answers(), "does not end")
-    elif not ran:
+        process = Path(f"/proc/{supervisor.shut_down()}")
+        # Until the process is gone, not only silent: in the end it removes its socket and its pid file.
+        within(module, lambda: not process.exists(), "does not end")
+    if other or not ran:
         code, out, error = module.run_command(module.params["start"])
         if code != 0:
             module.fail_json(msg=f"the supervisor does not start: {error.strip() or out.strip()}")

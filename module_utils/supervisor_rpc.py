@@ -39,9 +39,14 @@ class Supervisor:
         except (OSError, http.client.HTTPException, xmlrpc.client.Fault):
             return False
 
-    def reload(self) -> None:
-        """Take its own configuration anew. It stops and starts every service, in its own time."""
-        self._rpc.restart()
+    def shut_down(self) -> int:
+        """Have it stop every service and end, in its own time. Its process.
+
+        Its own restart would do for new configuration, but nobody can see from outside when that has happened.
+        """
+        pid: int = self._rpc.getPID()
+        self._rpc.shutdown()
+        return pid
 
     def unlike_configured(self) -> tuple[set[str], set[str], set[str]]:
         """Services in the configuration files and not here, other here than there, here and not there."""
