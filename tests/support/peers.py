@@ -140,6 +140,9 @@ class Peer:
         """Close its port and every association."""
         if self._server is not None:
             self._stopping.set()
+            # An association it has just rejected is not one to abort: pynetdicom's thread would die of it.
+            if self.rejects:
+                eventually(lambda: not self._server.ae.active_associations, within=30, what="its rejections being over")
             self._server.ae.shutdown()
             self._server = None
 

@@ -22,7 +22,9 @@ def test_every_service_of_a_host_has_a_log_that_is_understood(host: SiteHost) ->
         shown = host.says(f"{ORTHANC} logs --no-follow --json --lines 200 --service {service}")
         lines = [json.loads(line) for line in shown.splitlines()]
         assert lines, service
-        assert all(line["service"] == service and line["at"] for line in lines)
+        assert {line["service"] for line in lines} == {service}
+        # What a program says before its log is set up has no form, and is shown as it is.
+        assert [line for line in lines if line["at"]], service
         assert any(line["level"] for line in lines), service
 
 
