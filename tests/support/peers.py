@@ -142,7 +142,7 @@ class Peer:
             self._stopping.set()
             # An association it has just rejected is not one to abort: pynetdicom's thread would die of it.
             if self.rejects:
-                eventually(lambda: not self._server.ae.active_associations, within=30, what="its rejections being over")
+                eventually(lambda: not self._server.ae.active_associations, within=30, what="its rejections")
             self._server.ae.shutdown()
             self._server = None
 
