@@ -74,7 +74,7 @@ def runtime_problems(
 ) -> Iterator[str]:
     """What the runtime stands on. `installable`: packages installed later; `booted`: by systemd, sd_booted(3)."""
     if kind == "systemd":
-        if not (Path("/run/systemd/system").is_dir() if booted is None else booted):
+        if not (booted_by_systemd() if booted is None else booted):
             yield "systemd does not run this host (PID 1 is another): set runtime to compose or supervisor"
         if os.geteuid() != 0:
             yield "units of systemd are root's to install: set ansible_become to true"
@@ -205,6 +205,11 @@ def stranger_problems(folder: Path, secrets_folder: str, *, secrets_missing: boo
         )
 
 
+def booted_by_systemd() -> bool:
+    """As sd_booted(3) tells."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def host_facts() -> dict[str, Any]:
     """What roles ask about a host, as ansible.builtin.setup names it."""
     return {
@@ -212,7 +217,7 @@ def host_facts() -> dict[str, Any]:
         "effective_group_id": os.getegid(),
         "python": {"executable": sys.executable},
         "pkg_mgr": "apt" if Path("/usr/bin/apt-get").exists() else "unknown",
-        "service_mgr": "systemd" if Path("/run/systemd/system").is_dir() else "unknown",
+        "service_mgr": "systemd" if booted_by_systemd() else "unknown",
         "distribution_release": os_release().get("VERSION_CODENAME", ""),
     }
 

@@ -63,10 +63,6 @@ _Fields = Mapping[str, str]
 _Words = Callable[[_Fields], tuple[str, str, str]]
 
 
-def _received(said: _Fields) -> tuple[str, str, str]:
-    return "📥", "RECEIVED", "a study"
-
-
 def _matched(said: _Fields) -> tuple[str, str, str]:
     images = f" ({_images(said)})" if "instances" in said else ""
     return "🔍", "MATCHED", f'Route: "{said.get("route", "")}"{images}'
@@ -89,40 +85,20 @@ def _failed(said: _Fields) -> tuple[str, str, str]:
     return "❌", "FAILED", f"{said.get('destination')}: {said.get('error')} (attempt {said.get('attempt')}{of})"
 
 
-def _waiting(said: _Fields) -> tuple[str, str, str]:
-    return "⏳", "WAITING", f"{said.get('destination')}: retry in {said.get('wait_seconds')}s"
-
-
-def _stuck(said: _Fields) -> tuple[str, str, str]:
-    return "❌", "STUCK", f"{said.get('destination')}: {said.get('error')}"
-
-
-def _interrupted(said: _Fields) -> tuple[str, str, str]:
-    return "⚠", "INTERRUPTED", f"{said.get('destination')}: {said.get('error')}"
-
-
-def _unreachable(said: _Fields) -> tuple[str, str, str]:
-    return "❌", "DOWN", f"{said.get('destination')}: {said.get('error')}"
-
-
-def _slow(said: _Fields) -> tuple[str, str, str]:
-    return "⚠", "SLOW", f"{said.get('destination')}: C-ECHO took {said.get('echo_ms')} ms"
-
-
-def _recovered(said: _Fields) -> tuple[str, str, str]:
-    return "✅", "BACK", f"{said.get('destination')} answers again ({said.get('echo_ms')} ms)"
-
-
 def _reloaded(said: _Fields) -> tuple[str, str, str]:
     return "🔄", "ROUTES", f"routes.yml taken: {said.get('routes')} routes ({said.get('route_version', '')[:12]})"
 
 
-def _rejected(said: _Fields) -> tuple[str, str, str]:
-    return "❌", "ROUTES", f"routes.yml refused: {said.get('error')}"
+class _Given(dict[str, str]):
+    """Fields of a line; what it lacks is told as None."""
+
+    def __missing__(self, field: str) -> str:
+        return "None"
 
 
-def _unreadable(said: _Fields) -> tuple[str, str, str]:
-    return "⚠", "UNREADABLE", f"no route can be asked: {said.get('error')}"
+def _saying(sign: str, word: str, sentence: str) -> _Words:
+    """The same sentence with the line's fields in it."""
+    return lambda said: (sign, word, sentence.format_map(_Given(said)))
 
 
 def _images(said: _Fields) -> str:
@@ -131,18 +107,18 @@ def _images(said: _Fields) -> str:
 
 
 _WORDS: Mapping[str | None, _Words] = {
-    "study_received": _received,
+    "study_received": _saying("📥", "RECEIVED", "a study"),
     "route_matched": _matched,
     "send_started": _sending,
     "send_success": _success,
     "send_failed": _failed,
-    "send_retry_scheduled": _waiting,
-    "send_interrupted": _interrupted,
-    "study_stuck": _stuck,
-    "study_unreadable": _unreadable,
-    "destination_unreachable": _unreachable,
-    "destination_slow": _slow,
-    "destination_recovered": _recovered,
+    "send_retry_scheduled": _saying("⏳", "WAITING", "{destination}: retry in {wait_seconds}s"),
+    "send_interrupted": _saying("⚠", "INTERRUPTED", "{destination}: {error}"),
+    "study_stuck": _saying("❌", "STUCK", "{destination}: {error}"),
+    "study_unreadable": _saying("⚠", "UNREADABLE", "no route can be asked: {error}"),
+    "destination_unreachable": _saying("❌", "DOWN", "{destination}: {error}"),
+    "destination_slow": _saying("⚠", "SLOW", "{destination}: C-ECHO took {echo_ms} ms"),
+    "destination_recovered": _saying("✅", "BACK", "{destination} answers again ({echo_ms} ms)"),
     "config_reloaded": _reloaded,
-    "config_rejected": _rejected,
+    "config_rejected": _saying("❌", "ROUTES", "routes.yml refused: {error}"),
 }

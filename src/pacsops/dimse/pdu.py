@@ -6,9 +6,10 @@ Source: PS3.8 9.3
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from pacsops.dimse.errors import ABORT_REASONS, ProtocolViolation
 from pacsops.dimse.items import INVALID_VALUE, Bytes, UserInformation, item, items, text
@@ -21,6 +22,7 @@ MAXIMUM_CONTROL_LENGTH: Final = 1 << 20
 UNRECOGNIZED_PDU: Final = 1
 _ASSOCIATE = struct.Struct(">H2x16s16s32x")
 _FOUR = struct.Struct(">xBBB")
+_Context = TypeVar("_Context")
 _APPLICATION, _CONTEXT_RQ, _CONTEXT_AC, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
 
 
@@ -199,19 +201,11 @@ def _fixed(body: Bytes) -> tuple[int, str, str]:
 
 def _associate_request(body: Bytes) -> AssociateRequest:
     version, called, calling = _fixed(body)
-    application_context, user = "", UserInformation()
-    contexts: list[ProposedContext] = []
-    for kind, content in items(memoryview(body)[_ASSOCIATE.size :]):
-        if kind == _APPLICATION:
-            application_context = text(content)
-        elif kind == _CONTEXT_RQ:
-            contexts.append(_proposed(content))
-        elif kind == _USER:
-            user = UserInformation.decode(content)
+    application_context, contexts, user = _variable(body, _CONTEXT_RQ, _proposed)
     return AssociateRequest(
         called_aet=called,
         calling_aet=calling,
-        contexts=tuple(contexts),
+        contexts=contexts,
         user=user,
         application_context=application_context,
         protocol_version=version,
@@ -220,23 +214,31 @@ def _associate_request(body: Bytes) -> AssociateRequest:
 
 def _associate_accept(body: Bytes) -> AssociateAccept:
     version, called, calling = _fixed(body)
-    application_context, user = "", UserInformation()
-    contexts: list[AnsweredContext] = []
-    for kind, content in items(memoryview(body)[_ASSOCIATE.size :]):
-        if kind == _APPLICATION:
-            application_context = text(content)
-        elif kind == _CONTEXT_AC:
-            contexts.append(_answered(content))
-        elif kind == _USER:
-            user = UserInformation.decode(content)
+    application_context, contexts, user = _variable(body, _CONTEXT_AC, _answered)
     return AssociateAccept(
         called_aet=called,
         calling_aet=calling,
-        contexts=tuple(contexts),
+        contexts=contexts,
         user=user,
         application_context=application_context,
         protocol_version=version,
     )
+
+
+def _variable(
+    body: Bytes, context_kind: int, context: Callable[[memoryview], _Context]
+) -> tuple[str, tuple[_Context, ...], UserInformation]:
+    """Application context, presentation contexts and user information of either PDU (PS3.8 9.3.2, 9.3.3)."""
+    application_context, user = "", UserInformation()
+    contexts: list[_Context] = []
+    for kind, content in items(memoryview(body)[_ASSOCIATE.size :]):
+        if kind == _APPLICATION:
+            application_context = text(content)
+        elif kind == context_kind:
+            contexts.append(context(content))
+        elif kind == _USER:
+            user = UserInformation.decode(content)
+    return application_context, tuple(contexts), user
 
 
 def _proposed(content: memoryview) -> ProposedContext:
