@@ -36,6 +36,8 @@ class LogPage:
             self._page.line(f"── {self._day.isoformat()} ──", indent=0, style="bold")
         time = f"{at:%H:%M:%S}" if at else " " * 8
         style = _STYLES.get(entry.level, "")
+        if entry.continued and not entry.line.strip():
+            return
         if entry.continued:
             self._page.line(f"{' ' * 8}  {' ' * 3}{entry.line}", indent=0, style=style)
             return

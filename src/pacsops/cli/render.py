@@ -60,8 +60,8 @@ _STYLES = {"✅": "green", "❌": "red", "⚠": "yellow", "⏳": "yellow", "🚫
 
 
 def printable(text: object) -> str:
-    """`text` without what could steer a terminal; each such character becomes U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", str(text))
+    """`text` without what could steer a terminal; a tab becomes a space, each other such character U+FFFD."""
+    return _UNPRINTABLE.sub("\ufffd", str(text).replace("\t", " "))
 
 
 def write_json(payload: Mapping[str, Any]) -> None:
@@ -162,11 +162,14 @@ class Page:
         self, headers: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = (), indent: int = 0
     ) -> None:
         """Columns under their headers; those named in `whole` never wrap. A sign that starts a cell colours it."""
+        lines = [[printable(cell) for cell in row] for row in rows]
+        # Rich takes the room of a column without text from its neighbour.
+        kept = [i for i, header in enumerate(headers) if header or any(cells[i] for cells in lines)]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=any(headers))
-        for header in headers:
-            table.add_column(header, no_wrap=header in whole or not self.shortens, overflow="fold")
-        for row in rows:
-            cells = [printable(cell) for cell in row]
+        for i in kept:
+            table.add_column(headers[i], no_wrap=headers[i] in whole or not self.shortens, overflow="fold")
+        for line in lines:
+            cells = [line[i] for i in kept]
             table.add_row(*(Text(cell, style=_STYLES.get(cell[:1], "")) for cell in cells))
         self._print(Padding(table, (0, 0, 0, indent), expand=False))
 
@@ -196,8 +199,15 @@ class Page:
 
     def actions(self, commands: Iterable[tuple[str, str]]) -> None:
         """The exact next commands, each with what it does; printed on stdout as the end of the page."""
+        pairs = list(commands)
         self._print(Text("ACTIONS:", style="bold"))
-        self._grid([(command, meaning) for command, meaning in commands], 2, ["cyan", ""], gap=3)
+        room = self._console.width - 5  # indent and gap
+        if not pairs or max(cell_len(command) for command, _ in pairs) + max(cell_len(m) for _, m in pairs) <= room:
+            self._grid(pairs, 2, ["cyan", ""], gap=3)
+            return
+        for command, meaning in pairs:
+            self.line(command, style="cyan")
+            self.line(meaning, indent=6)
 
     def advice(self, text: str) -> None:
         """The closing remark below the last rule."""

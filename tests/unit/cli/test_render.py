@@ -44,11 +44,48 @@ def test_a_pipe_gets_whole_identifiers_unwrapped_and_without_trailing_blanks() -
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_a_narrow_terminal_gets_prose_below_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.fixture
+def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages made here are on a terminal of 80 columns, without colours."""
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("eighty_columns")
+def test_a_column_without_text_takes_no_room_from_its_neighbour() -> None:
+    out = io.StringIO()
+    rows = [
+        ("MERCURE", "✅ reachable", "last success: 11s ago", ""),
+        ("MODLINK", "– unused", "last success: never", ""),
+    ]
+    Page(out).table(("", "", "", ""), rows, indent=2)
+
+    assert len(out.getvalue().splitlines()) == 2
+    assert "last success: 11s ago" in out.getvalue()
+
+
+@pytest.mark.usefixtures("eighty_columns")
+def test_what_a_long_command_does_stands_below_it() -> None:
+    out = io.StringIO()
+    long = "orthanc routes explain 1abb5f0e-aefc --file /opt/orthanc/config/routes.yml"
+    Page(out).actions([("orthanc status", "Is anything wrong?"), (long, "Why those of the file decide so")])
+
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines == [
+        "ACTIONS:",
+        "  orthanc status",
+        "      Is anything wrong?",
+        f"  {long}",
+        "      Why those of the file decide so",
+    ]
+
+
+def test_a_tab_is_a_space() -> None:
+    assert printable("\tIs the server running?") == " Is the server running?"
+
+
+@pytest.mark.usefixtures("eighty_columns")
+def test_a_narrow_terminal_gets_prose_below_its_row() -> None:
     out = io.StringIO()
     row = ("6b9e19d9-6209", "SYNTHETIC^" + "LONGNAME" * 6, "Leg Length", "LPCHTROUTER", "3x", "connection refused")
     Page(out).records(("ID", "PATIENT", "STUDY", "DEST", "FAILED", "ERROR"), [row], whole=("ID", "DEST", "FAILED"))
