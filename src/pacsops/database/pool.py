@@ -100,7 +100,7 @@ class Database:
 
     @property
     def _hint(self) -> str:
-        return "receiving goes on without it and deliveries wait; `orthanc status` shows what runs"
+        return "deliveries wait and go on when it is back; `orthanc status` shows what runs"
 
     def _connection(self) -> psycopg2.extensions.connection:
         connection: psycopg2.extensions.connection | None = getattr(self._local, "connection", None)

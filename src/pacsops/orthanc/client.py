@@ -274,7 +274,7 @@ class Orthanc:
         details = _details(response)
         kind = NotFoundInOrthanc if status == 404 else OrthancRefused
         words = f"Orthanc refused {method} {path}: {details or response.reason} (HTTP {status})"
-        return kind(words, status=status, details=details, hint="Orthanc's log says more")
+        return kind(words, status=status, details=details, hint="`orthanc logs --service orthanc --errors` says more")
 
 
 def _details(response: requests.Response) -> str:

@@ -33,7 +33,8 @@ def database(site: Site) -> Iterator[Finding]:
             )
             return
         yield error(
-            f"{trouble}. Nothing is routed; what Orthanc holds is routed when it is back.",
+            f"{trouble}. Nothing is routed, and Orthanc, which keeps its index there, takes no images;"
+            " what it holds is routed when it is back.",
             "on its host: `orthanc start postgres`, then `orthanc logs --service postgres`",
             state="down",
         )

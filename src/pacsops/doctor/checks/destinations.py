@@ -163,7 +163,7 @@ def stuck_by_outage(site: Site) -> Iterator[Finding]:
         if answering.get(name):
             yield warning(
                 f"{owed} to {name} stuck while it was away; it answers now.",
-                f"`orthanc doctor --fix`, or `orthanc retry --destination {name}`",
+                f"`orthanc doctor --fix`, or `orthanc retry --all --destination {name}`",
                 subject=name,
                 fix=Fix(f"try {owed} to {name} again", _retry(site, each.delivery_ids)),
                 deliveries=list(each.delivery_ids),

@@ -18,6 +18,8 @@ from pacsops.errors import OrthancRefused, OrthancUnreachable
 from pacsops.words import count
 
 _PORT_TIMEOUT = 5.0
+_UNAVAILABLE = 503
+"""HTTP status of an Orthanc that has lost its database."""
 
 
 @check("orthanc", section=Section.SERVICES)
@@ -37,7 +39,9 @@ def orthanc(site: Site) -> Iterator[Finding]:
     except OrthancRefused as trouble:
         yield error(
             f"{trouble}. It runs, but does not serve us: whether it receives and sends is not known.",
-            trouble.hint or "Orthanc's log says more",
+            "its index is in PostgreSQL: see to that first"
+            if trouble.status == _UNAVAILABLE
+            else trouble.hint or "`orthanc logs --service orthanc --errors`",
             state="refused",
         )
         return
