@@ -163,6 +163,7 @@ def _ways_on(study: str, deliveries: Sequence[Delivery]) -> list[tuple[str, str]
     states = {delivery.status for delivery in deliveries}
     ways = []
     if states & {Status.STUCK, Status.FAILED}:
+        ways.append(("orthanc failures", "What is wrong, by cause, and what mends it"))
         ways.append((f"orthanc retry {study}", "Retry failed routing"))
     if states & {*WAITING, Status.STUCK}:
         ways.append((f"orthanc skip {study} --reason …", "Mark as skipped"))

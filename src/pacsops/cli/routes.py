@@ -292,7 +292,13 @@ def _print_explanations(
         page.line(f"By the routes of {of_file}, which are not in force by this.", indent=0)
     elif rules.since is None:
         page.line(f"By the routes in the file: {rules.doubt}.", "⚠", indent=0)
-    page.actions([(f"orthanc history {to_type(header.study_id, said)}", "What was sent so far")])
+    study = to_type(header.study_id, said)
+    page.actions(
+        [
+            (f"orthanc history {study}", "What was sent so far"),
+            (f"orthanc send {study} <destination>", "Send it by hand"),
+        ]
+    )
 
 
 def _print_field(page: Page, field: FieldExplanation, images: int) -> None:

@@ -63,7 +63,10 @@ def certificates(site: Site) -> Iterator[Finding]:
 def _judged(service: str, ends: datetime) -> Finding:
     left = ends - now()
     figures = (Figure(f"certificate_{service}", round(left.total_seconds()), "s"),)
-    then = "deploy the site: its own certificates are made anew; put the hospital's new one in place before"
+    then = (
+        "deploy the site (`ansible-playbook … site.yml`): its own certificates are made anew; put the hospital's new"
+        " one in place before"
+    )
     if left <= timedelta(0):
         said = f"The certificate of {service} ended on {ends:%Y-%m-%d}."
         return error(said, then, subject=service, figures=figures, ends=ends)

@@ -124,7 +124,8 @@ def _space(folder: Path, what: str, free: int, total: int, *, figure: bool) -> F
     return Finding(
         severity="error" if free < NO_SPACE * total else "warning",
         message=f"Only {size(free)} of {size(total)} are free {what} ({folder}).",
-        recommendation="extend the file system or delete old studies; Orthanc stops receiving when it is full",
+        recommendation="`orthanc doctor --only storage-runway` says for how long it lasts; extend the file system or"
+        " delete old studies: Orthanc stops receiving when it is full",
         subject=str(folder),
         figures=figures,
         evidence=evidence,
