@@ -76,6 +76,7 @@ _STUDY = """
     sender_aet, instance_count, first_seen_at, evaluated_at, matched_routes, deleted_at
 """
 _SHORTEST_PREFIX = 6
+_NAMES = "name it by Orthanc id, StudyInstanceUID or accession number"
 _LATE_SECONDS = 900.0
 """A study that received nothing for so long and was not evaluated is in trouble."""
 
@@ -99,6 +100,9 @@ def find_study(database: Database, name: str) -> StudyRecord:
         AmbiguousStudy: several have it; the message lists them.
     """
     name = name.strip()
+    # Empty is the accession number of every study without one; bytes that are no text come as surrogates.
+    if not name or not name.isprintable():
+        raise UnknownStudy(f"no study is known by {name!r}", hint=_NAMES)
     prefix = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     with database.transaction() as tx:
         rows = tx.all(
@@ -117,8 +121,7 @@ def find_study(database: Database, name: str) -> StudyRecord:
     if not rows:
         raise UnknownStudy(
             f"no study is known by {name!r}",
-            hint="name it by Orthanc id, StudyInstanceUID or accession number; if Orthanc holds it,"
-            " `orthanc reconcile` makes it known",
+            hint=f"{_NAMES}; if Orthanc holds it, `orthanc reconcile` makes it known",
         )
     if len(rows) > 1:
         listed = "".join(

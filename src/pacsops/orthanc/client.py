@@ -154,7 +154,7 @@ class Orthanc:
         if ORTHANC_ID.fullmatch(name):
             return [header.study_id for header in self.studies_of([name]) if header.study_id == name]
         # Orthanc would read these as patterns and lists (PS3.4 C.2.2.2), or refuse them.
-        if not name or re.search(r"[*?\\]", name):
+        if not name.strip() or not name.isprintable() or re.search(r"[*?\\]", name):
             return []
         by_uid = {entry["ID"] for entry in self.ask("/tools/lookup", name) if entry["Type"] == "Study"}
         query = {"Level": "Study", "Query": {"AccessionNumber": name}, "CaseSensitive": True}
