@@ -1,7 +1,11 @@
 """What docs/routes.md shows is what the loader takes."""
 
+import json
 import re
+from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.routes.builders import one_route
@@ -31,3 +35,23 @@ def test_every_key_field_and_condition_has_its_line() -> None:
     listed = [name for name, _ in CELLS]
     assert set(listed) >= {*ROUTE_KEYS, *COMMON, *NAMES}
     assert len(EXAMPLES) == len(NAMES)
+
+
+def test_every_name_of_the_schema_is_on_the_page() -> None:
+    """Keys, and the words that a key may be: what an editor offers is explained."""
+    schema = json.loads(resources.files("pacsops.routes").joinpath("routes.schema.json").read_text("utf-8"))
+    names = set(_names(schema))
+
+    assert {"retry", "max_attempts", "highest_resolution", "deliver_within"} <= names
+    assert sorted(name for name in names if not re.search(rf"`[^`]*\b{name}\b[^`]*`", PAGE)) == []
+
+
+def _names(part: Any) -> Iterator[str]:
+    if isinstance(part, list):
+        for each in part:
+            yield from _names(each)
+    if isinstance(part, dict):
+        yield from part.get("properties", {})
+        yield from (word for word in part.get("enum", []) if isinstance(word, str))
+        for each in part.values():
+            yield from _names(each)
