@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -54,8 +55,13 @@ def of_check(module: ModuleType, function: str) -> list[Said]:
     return found
 
 
-def of_errors() -> Iterator[tuple[str, Said]]:
+@cache
+def of_errors() -> tuple[tuple[str, Said], ...]:
     """The class of every error that is raised with words of its own, and what it says."""
+    return tuple(_errors())
+
+
+def _errors() -> Iterator[tuple[str, Said]]:
     for path in sorted(SOURCES.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:

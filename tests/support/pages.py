@@ -62,9 +62,10 @@ class Page:
         _, *rest = re.split(r"^## (.+)\n", self.text, flags=re.MULTILINE)
         return dict(zip(rest[::2], rest[1::2], strict=True))
 
-    def steps(self, section: str) -> list[Step]:
-        """The commands of a section, in their order."""
-        return [step for _, block in _BLOCK.findall(self.sections[section]) for step in _steps(block)]
+    def steps(self, section: str | None = None) -> list[Step]:
+        """The commands of a section, or of the whole page, in their order."""
+        text = self.text if section is None else self.sections[section]
+        return [step for _, block in _BLOCK.findall(text) for step in _steps(block)]
 
 
 def pages() -> list[Page]:
@@ -79,6 +80,11 @@ def normal(text: str) -> str:
     """What is the same whenever it is printed: no colours, numbers as `#`, space and line breaks as one space."""
     plain = _COLOURS.sub("", text).replace("\r", "")
     return re.sub(r"\s+", " ", _CHANGING.sub("#", plain)).strip()
+
+
+def without_colours(printed: str) -> str:
+    """What a terminal shows, as text."""
+    return "\n".join(line.rstrip() for line in _COLOURS.sub("", printed).splitlines()).strip("\n")
 
 
 def _steps(block: str) -> list[Step]:
