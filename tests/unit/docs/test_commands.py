@@ -62,7 +62,8 @@ def words(arguments: str) -> list[str]:
 def trouble(arguments: str, *, whole: bool) -> str | None:
     """What click dislikes about an `orthanc` command. `whole`: it has to name all it needs."""
     command: click.Command = orthanc
-    context = click.Context(orthanc, info_name="orthanc", resilient_parsing=True)
+    # With its settings: click keeps a command's --help as the first context that asked made it.
+    context = click.Context(orthanc, info_name="orthanc", resilient_parsing=True, **orthanc.context_settings)
     rest = words(arguments)
     if "..." in rest or rest[:1] in (["…"], ["open"]):
         return None  # about any command
