@@ -217,10 +217,10 @@ def expire(database: Database, claim: Claim) -> None:
 
 
 def forget_everything(database: Database) -> None:
-    """Empty every table but the ledger of migrations."""
+    """Empty every table but the ledgers of migrations."""
     with database.transaction() as tx:
         tables = tx.all(
             "SELECT quote_ident(tablename) AS name FROM pg_tables"
-            " WHERE schemaname = 'public' AND tablename <> 'schema_migration'"
+            " WHERE schemaname = 'public' AND tablename NOT IN ('schema_migration', 'schema_expansion')"
         )
         tx.run(f"TRUNCATE {', '.join(table['name'] for table in tables)} RESTART IDENTITY")

@@ -31,6 +31,7 @@ from pacsops.backup.records import noted
 from pacsops.backup.restic import Repository, Stored, pattern
 from pacsops.backup.room import require_room
 from pacsops.database import Database
+from pacsops.database.migrate import ledgers
 from pacsops.errors import BackupFailed, BackupRefused, OrthancRefused, OrthancUnreachable
 from pacsops.orthanc import Orthanc, all_modalities
 
@@ -276,9 +277,8 @@ def _modalities(orthanc: Orthanc) -> tuple[dict[str, Any], str | None]:
 
 def _applied(server: Server, database: str) -> tuple[str, ...]:
     with server.session(database) as connection:
-        if query(connection, "SELECT to_regclass('schema_migration')")[0][0] is None:
-            return ()
-        return tuple(row[0] for row in query(connection, "SELECT name FROM schema_migration ORDER BY name"))
+        statement = ledgers(lambda table: query(connection, f"SELECT to_regclass('{table}')")[0][0] is not None)
+        return tuple(row[0] for row in query(connection, statement)) if statement else ()
 
 
 @contextmanager

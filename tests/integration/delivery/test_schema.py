@@ -184,6 +184,50 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(
     assert schema(empty) == before
 
 
+def test_a_release_runs_on_with_what_a_newer_one_only_added(empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As during an upgrade, and after one was taken back."""
+    here = migrate.release().removesuffix(".dev0")
+    adding = Migration("9999_adding", f"-- Runs with {here} and newer.\nCREATE TABLE added ()")
+    with monkeypatch.context() as newer:
+        ships(newer, *SHIPPED, adding)
+        migrate.migrate(empty)
+
+    migrate.require_current(empty)
+
+    assert migrate.pending(empty) == []
+    assert migrate.migrate(empty) == []
+    with monkeypatch.context() as newer:
+        ships(newer, *SHIPPED, adding)
+        assert migrate.pending(empty) == [], "the newer one finds its own again"
+
+
+def test_a_release_older_than_a_migration_asks_for_refuses_it(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        ships(newer, *SHIPPED, Migration("9999_next", "-- Runs with 99.0 and newer.\nCREATE TABLE next ()"))
+        migrate.migrate(empty)
+
+    with pytest.raises(SchemaMismatch, match="9999_next"):
+        migrate.require_current(empty)
+
+
+def test_the_first_release_sees_nothing_it_would_refuse(empty: Database) -> None:
+    """0.1.0 refuses every name it does not know; all that came since, it can run with."""
+    with empty.transaction() as tx:
+        tx.run("CREATE TABLE schema_migration (name varchar(128) PRIMARY KEY, applied_at timestamptz DEFAULT now())")
+        tx.run(SHIPPED[0].sql)
+        # As a checkout between the releases left it.
+        tx.run("INSERT INTO schema_migration (name) VALUES ('0001_routing'), ('0004_failures_and_service_levels')")
+        tx.run(SHIPPED[1].sql)
+
+    migrate.migrate(empty)
+
+    with empty.transaction() as tx:
+        assert [row["name"] for row in tx.all("SELECT name FROM schema_migration")] == ["0001_routing"]
+    assert migrate.pending(empty) == []
+
+
 def test_a_database_that_lacks_a_migration_says_how_to_get_it(empty: Database) -> None:
     with pytest.raises(SchemaMismatch, match=SHIPPED[0].name) as caught:
         migrate.require_current(empty)

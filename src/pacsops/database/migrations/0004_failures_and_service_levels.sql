@@ -1,3 +1,4 @@
+-- Runs with 0.1.0 and newer.
 -- What a failed attempt failed at, and by when a delivery is to be done. A router of the version before neither reads
 -- nor writes these columns.
 ALTER TABLE routing_state

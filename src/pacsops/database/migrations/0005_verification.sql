@@ -1,3 +1,4 @@
+-- Runs with 0.1.0 and newer.
 -- Whether destinations have what they took, and the nightly reconciliation. A router of the version before neither
 -- reads nor writes these columns.
 ALTER TABLE destination_health

@@ -1,3 +1,4 @@
+-- Runs with 0.1.0 and newer.
 -- Each backup, verification of one, and restore that was begun on any host of the site.
 CREATE TABLE backup_run (
     id           bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
