@@ -80,6 +80,10 @@ class DestinationInUse(PacsopsError):
     """A route or an open delivery still needs the destination."""
 
 
+class RouterAway(PacsopsError):
+    """What was asked for needs a router that runs."""
+
+
 class NothingToDo(PacsopsError):
     """A retry, skip or cancel found no delivery in a state it applies to."""
 

@@ -46,6 +46,8 @@ class Settings:
     """The file these settings came from, None when there was none."""
     reconcile_at: time | None = None
     """The hour of the nightly reconciliation on the router's host; None: never."""
+    canary_destinations: frozenset[str] = frozenset()
+    """Where synthetic studies (`orthanc canary`) may be delivered."""
 
     @classmethod
     def load(cls, env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -81,6 +83,7 @@ class Settings:
             router_wake_port=values.number("ROUTER_WAKE_PORT", 0),
             env_file=path,
             reconcile_at=values.hour("RECONCILE_AT", "02:30"),
+            canary_destinations=frozenset(filter(None, values.text("CANARY_DESTINATIONS", "").split(","))),
         )
 
 

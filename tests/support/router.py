@@ -99,7 +99,8 @@ class RoutedSite:
             "".join(
                 f"{field.name.upper()}={value}\n"
                 for field in fields(Settings)
-                if (value := getattr(self.settings, field.name)) is not None and field.name != "env_file"
+                if (value := getattr(self.settings, field.name)) is not None
+                and field.name not in {"env_file", "canary_destinations"}
             )
         )
         with (self.folder / "router.log").open("ab") as log:

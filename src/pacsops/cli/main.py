@@ -11,6 +11,7 @@ import click
 from pacsops.cli import (
     add_destination,
     backup,
+    canary,
     completion,
     database,
     deliveries,
@@ -62,6 +63,7 @@ _SEE_ALSO: Mapping[str, tuple[str, ...]] = {
     "test-destination": ("destinations", "show-pending"),
     "routes": ("route-status", "history"),
     "route-status": ("routes", "show-stuck"),
+    "canary": ("routes", "routes explain", "doctor"),
     "start": ("stop", "restart", "logs"),
     "stop": ("start", "status"),
     "restart": ("start", "logs", "status"),
@@ -157,7 +159,7 @@ def _assemble() -> None:
             destinations.remove_destination,
             destinations.test_destination,
         ),
-        "Routes": (routes.routes, routes.route_status),
+        "Routes": (routes.routes, routes.route_status, canary.canary),
         "Services": (service_orders.start, service_orders.stop, service_orders.restart),
         "Maintenance": (backup.backup, backup.restore, database.db_migrate, completion.completion, show_help),
     }

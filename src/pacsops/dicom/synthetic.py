@@ -45,6 +45,9 @@ SOP_CLASSES: Mapping[str, str] = {
 }
 """What `Study.add_series` can make, by the name it takes. SC has Modality OT, the others their name."""
 
+CANARY = "PACSOPS-CANARY"
+"""Accession number of studies that only show that routes work; no RIS issues it."""
+
 Size = tuple[int, int]
 """Rows and columns."""
 

@@ -205,7 +205,8 @@ class Orthanc:
 
         `text`: the answer is no JSON.
         """
-        content: dict[str, Any] = {"data": body.encode()} if isinstance(body, str) else {"json": body}
+        text_or_file = body.encode() if isinstance(body, str) else body
+        content: dict[str, Any] = {"data" if isinstance(text_or_file, bytes) else "json": text_or_file}
         for last in (not again, True):
             try:
                 response = self._session().request(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pacsops.delivery import studies
 from pacsops.delivery.planner import StudyIdentity
 from pacsops.delivery.studies import Evaluation
+from pacsops.dicom.synthetic import CANARY
 from pacsops.errors import PacsopsError
 from pacsops.observe.logs import EventLog
 from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, complete, study_facts
@@ -32,6 +33,10 @@ def evaluate(site: Site, table: RouteTable, study_id: str, as_of_seq: int) -> Ev
     if wanting:
         facts = complete(site.orthanc, facts, wanting)
     aet_of = {name: modality.aet for name, modality in site.modalities().items()}
+    selections = table.select(facts, aet_of=aet_of)
+    if header.accession_number == CANARY:
+        # What never was a patient goes nowhere but where it was asked for.
+        selections = [each for each in selections if each.destination in site.canary_destinations]
     return Evaluation(
         study=identity(header),
         as_of_seq=as_of_seq,
@@ -39,7 +44,7 @@ def evaluate(site: Site, table: RouteTable, study_id: str, as_of_seq: int) -> Ev
         instance_count=len(facts.instances),
         sender_aet=next((instance.sender_aet for instance in facts.instances if instance.sender_aet), None),
         matched_routes=table.matched(facts),
-        selections=tuple(table.select(facts, aet_of=aet_of)),
+        selections=tuple(selections),
         route_version=table.hash,
     )
 

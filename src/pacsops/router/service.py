@@ -34,7 +34,11 @@ class Router:
     """All duties of one site's router. `start` returns at once, `stop` within seconds."""
 
     def __init__(self, settings: Settings) -> None:
-        self.site = Site(Orthanc.of(settings), Database(settings, application="pacsops router"))
+        self.site = Site(
+            Orthanc.of(settings),
+            Database(settings, application="pacsops router"),
+            canary_destinations=settings.canary_destinations,
+        )
         self._settings = settings
         self._feed = Feed(self.site)
         self._dispatcher = Dispatcher(self.site)

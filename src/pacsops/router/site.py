@@ -26,6 +26,8 @@ class Site:
     database: Database
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}")
     """Name of this router in claims: host:pid:random."""
+    canary_destinations: frozenset[str] = frozenset()
+    """Where synthetic studies may be delivered."""
     table: RouteTable | None = None
     """The routes in force; None until a valid routes.yml was seen: then studies wait, unsettled."""
     feed_wake: Wake = field(default_factory=Wake)
