@@ -70,6 +70,12 @@ options:
           - Kept in the site's PostgreSQL, which is needed then.
         type: str
         choices: [none, find, storage_commitment]
+      canary:
+        description:
+          - It takes synthetic studies. Nothing of Orthanc's; here so that an inventory's entries can be passed on as
+            they are.
+        type: bool
+        default: false
   state:
     description: Whether Orthanc has them.
     type: str
@@ -160,7 +166,10 @@ MODALITY = {
     **RIGHTS,
     "use_dicom_tls": {"type": "bool", "default": False},
     "verify": {"type": "str", "choices": ["none", "find", "storage_commitment"]},
+    "canary": {"type": "bool", "default": False},
 }
+OURS = {"verify", "canary"}
+"""What Orthanc keeps nothing of."""
 
 
 def main() -> None:
@@ -186,7 +195,7 @@ def main() -> None:
         found: list[str] = []
         if present:
             verify = {entry["name"]: entry["verify"] for entry in entries if entry["verify"]}
-            wanted = [Modality(**{key: entry[key] for key in entry if key != "verify"}) for entry in entries]
+            wanted = [Modality(**{key: entry[key] for key in entry if key not in OURS}) for entry in entries]
             for modality in wanted:  # all are sound before the first is written
                 modality.check()
             found = drift(wanted, all_modalities(orthanc)).lines()

@@ -92,9 +92,8 @@ class Site:
                     continue
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Nothing deployed yet."""
+def new_site(home: Path) -> Site:
+    """Nothing deployed yet, on ports of its own."""
     neighbours = next(first for first in iter(free_port, None) if all(_free(first + n) for n in range(5)))
     ports = {
         name: free_port()
@@ -106,7 +105,12 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Site:
             "demo_scanner_button_port",
         )
     }
-    return Site(tmp_path_factory.mktemp("deployed") / "site", {**ports, "demo_first_neighbour_port": neighbours})
+    return Site(home, {**ports, "demo_first_neighbour_port": neighbours})
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return new_site(tmp_path_factory.mktemp("deployed") / "site")
 
 
 @pytest.fixture(scope="module")
