@@ -28,12 +28,13 @@ test: lint  ## Lint, then every test on real parts: Orthanc, PostgreSQL, DICOM p
 	@$(BIN)/python -m pytest
 
 .PHONY: lint
-lint:  ## ruff, mypy, import-linter, yamllint, ansible-lint
+lint:  ## ruff, mypy, import-linter, shellcheck, yamllint, ansible-lint
 	@scripts/prepare test
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --verbose | tail -n 4
+	@$(BIN)/shellcheck install.sh
 	@$(BIN)/yamllint --strict .
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --profile production
 

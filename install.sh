@@ -228,6 +228,14 @@ write_hosts() {
     if [ "$viewer_host" != none ]; then printf '    viewer: {hosts: {%s: }}\n' "$view"; fi
 }
 
+as_network() { # a machine, as pg_hba.conf writes it
+    case $1 in
+        *:*) echo "$1/128" ;;
+        *[!0-9.]*) echo "$1" ;;
+        *) echo "$1/32" ;;
+    esac
+}
+
 write_vars() {
     printf -- '---\n# What holds for this site. Every variable there is: roles/*/defaults/main.yml.\nruntime: %s\n' "$runtime"
     printf 'toolkit_home: %s\ntoolkit_command_link: /usr/local/bin/orthanc\n\n' "$home"
@@ -237,7 +245,8 @@ write_vars() {
     if [ "$viewer_host" = none ]; then printf 'orthanc_dicomweb: false  # nobody looks at images in a browser here\n\n'; fi
     if [ "$database_host" != "$host" ]; then
         printf '# Orthanc and the router are let in there, over TLS.\ndatabase_host: "%s"\n' "$database_host"
-        printf 'database_listen: 0.0.0.0\ndatabase_clients: ["%s/32"]\n\n' "$host"
+        [[ $database_host =~ ^[0-9.]+$ ]] || printf 'database_listen: 0.0.0.0\n'
+        printf 'database_clients: ["%s"]\n\n' "$(as_network "$host")"
     fi
     # Between machines the REST API needs an address that the others reach.
     if [ "$viewer_host" != none ] && [ "$viewer_host" != "$host" ]; then
@@ -374,6 +383,10 @@ play site.yml "${become[@]}"
 step "Examining the site"
 play playbooks/doctor.yml "${become[@]}"
 
+next=".venv/bin/ansible-playbook -i $inventory playbooks/backup.yml"
+if grep -q '^backup_repository: ""' "$inventory/group_vars/all/vars.yml"; then
+    next="docs/backup.md, for this site has no backups"
+fi
 cat <<END
 
 $site is installed. On its machines:
@@ -383,5 +396,5 @@ $site is installed. On its machines:
 From here: $inventory is the site; a change to it is brought there by
   .venv/bin/ansible-playbook -i $inventory site.yml --diff
 Keep $inventory/secrets safe: nobody else has the passwords.
-Next: ${backup:+.venv/bin/ansible-playbook -i $inventory playbooks/backup.yml}${backup:-docs/backup.md, for this site has no backups}
+Next: $next
 END

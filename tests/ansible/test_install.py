@@ -186,14 +186,3 @@ def test_what_is_not_fit_is_named_and_nothing_is_written(tmp_path: Path, argumen
     assert told in refused.stderr
     assert "hint: " in refused.stderr
     assert not (tmp_path / "sites").exists()
-
-
-def test_the_script_is_clean() -> None:
-    looked = subprocess.run(
-        [str(CHECKOUT / ".venv" / "bin" / "shellcheck"), str(CHECKOUT / "install.sh")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert looked.returncode == 0, looked.stdout
