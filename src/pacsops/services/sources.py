@@ -22,6 +22,8 @@ from pacsops.services.program import Output, Said, refusal
 _POLL_SECONDS = 0.25
 _BLOCK = 64 * 1024
 _AGAIN_SECONDS = 1.0
+_ERASE_LINE = "\x1b[2K"
+"""What Docker Compose 2.25 and 2.26 put before each line, piped or not. https://github.com/docker/compose/issues/11727"""
 
 
 class Source(Protocol):
@@ -274,7 +276,8 @@ class ContainerLog:
 
     def _read(self, words: Sequence[str]) -> Iterator[str]:
         self._output = Output(self.argv(*words), command=self._host.command)
-        for text in self._output:
+        for said in self._output:
+            text = said.removeprefix(_ERASE_LINE)
             stamp = text.partition(" ")[0]
             if _is_stamp(stamp):
                 self._last = stamp

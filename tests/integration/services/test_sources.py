@@ -209,8 +209,9 @@ CONTAINERS = a_host(
 )
 
 
-def test_a_containers_log_is_asked_for_by_time_without_names(programs: Programs) -> None:
-    printed = f"2026-02-03T10:00:01.123456789Z {line(1)}2026-02-03T10:00:02.999999999Z {line(2)}"
+@pytest.mark.parametrize("before", ["", "\x1b[2K"], ids=["compose 2.32", "compose 2.26 of Debian 12"])
+def test_a_containers_log_is_asked_for_by_time_without_names(programs: Programs, before: str) -> None:
+    printed = f"{before}2026-02-03T10:00:01.123456789Z {line(1)}{before}2026-02-03T10:00:02.999999999Z {line(2)}"
     programs.add("docker", prints=printed)
 
     found = LogReader(CONTAINERS, CONTAINERS.named(())).recent(since=None, most=10, wanted=None)
