@@ -60,6 +60,11 @@ schema:  ## Write routes.schema.json anew from the language's code
 reference:  ## Write docs/cli.md anew from the commands' help
 	@$(BIN)/python -m pacsops.cli.reference > docs/cli.md
 
+.PHONY: screens
+screens:  ## Write docs/screens.md anew: what status, doctor, show-stuck, history, failures show on a deployed demo
+	@scripts/prepare test
+	@$(BIN)/python -m pytest --write-golden tests/ansible/test_drills.py -k "certificate or screens"
+
 .PHONY: golden
 golden:  ## Write the reviewed renderings of the service catalogue anew; read the diff
 	@scripts/prepare test

@@ -6,115 +6,27 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from tests.ansible.conftest import CHECKOUT
-from tests.support.network import eventually, free_port
+from tests.support.demo_site import CHECKOUT, VENV, DemoSite, undeployed
+from tests.support.network import free_port
 
 pytestmark = pytest.mark.timeout(400)  # a deployment starts eight services
 
-VENV = CHECKOUT / ".venv" / "bin"
 
-
-@dataclass
-class Site:
-    """A site in `home`, and what deploying it has shown so far."""
-
-    home: Path
-    ports: dict[str, int]
-    shown: str = ""
-    command_lines: set[str] = field(default_factory=set)
-    """Of every process on this machine while it was deployed first."""
-
-    def play(self, playbook: str, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        """Run a playbook, whatever comes of it."""
-        done = self._play(playbook, *arguments, **variables)
-        self.shown += done.stdout + done.stderr
-        return done
-
-    def deploy_watched(self, *arguments: str) -> None:
-        """Deploy, taking down the command line of every process there is meanwhile."""
-        ended = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(ended,))
-        watcher.start()
-        try:
-            self.deploy(*arguments)
-        finally:
-            ended.set()
-            watcher.join()
-
-    def deploy(self, *arguments: str, **variables: object) -> int:
-        """Run site.yml; the number of changes. AssertionError unless it succeeded."""
-        done = self.play("site.yml", *arguments, **variables)
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        return int(re.findall(r"changed=(\d+)", done.stdout)[0])
-
-    def control(self, *words: str) -> str:
-        command = [str(VENV / "supervisorctl"), "-c", str(self.home / "config" / "supervisord.conf"), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120).stdout
-
-    def processes(self) -> dict[str, int]:
-        """Service -> process, of those that run."""
-        lines = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
-        return {name: int(pid) for name, pid in lines}
-
-    def secrets(self, *, but: str = "") -> list[str]:
-        return [path.read_text().split()[0] for path in (self.home / "secrets").iterdir() if path.name != but]
-
-    def spawned(self) -> list[str]:
-        """Every start of a service so far, by the supervisor's log."""
-        return re.findall(r"spawned: '(\w+)'", (self.home / "logs" / "supervisord.log").read_text())
-
-    def orthanc(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [str(self.home / "bin" / "orthanc"), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-    def _play(self, playbook: str, *arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        said = {"toolkit_home": str(self.home), **self.ports, **variables}
-        command = [str(VENV / "ansible-playbook"), "-i", "inventories/demo", playbook, "-e", json.dumps(said)]
-        return subprocess.run(
-            [*command, *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False
-        )
-
-    def _watch(self, ended: threading.Event) -> None:
-        while not ended.wait(0.02):
-            for process in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.command_lines.add(process.read_text(errors="replace"))
-                except OSError:  # it ended meanwhile
-                    continue
-
-
-def new_site(home: Path) -> Site:
-    """Nothing deployed yet, on ports of its own."""
-    neighbours = next(first for first in iter(free_port, None) if all(_free(first + n) for n in range(5)))
-    ports = {
-        name: free_port()
-        for name in (
-            "orthanc_http_port",
-            "orthanc_dicom_port",
-            "database_port",
-            "router_wake_port",
-            "demo_scanner_button_port",
-        )
-    }
-    return Site(home, {**ports, "demo_first_neighbour_port": neighbours})
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> DemoSite:
+    """Nothing deployed yet."""
+    return undeployed(tmp_path_factory.mktemp("deployed") / "site")
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return new_site(tmp_path_factory.mktemp("deployed") / "site")
-
-
-@pytest.fixture(scope="module")
-def site(fresh: Site) -> Iterator[Site]:
+def site(fresh: DemoSite) -> Iterator[DemoSite]:
     """Deployed once for all tests here."""
     check = fresh.play("site.yml", "--check", "--diff")
     assert check.returncode == 0, check.stdout[-6000:]
@@ -123,13 +35,10 @@ def site(fresh: Site) -> Iterator[Site]:
         fresh.deploy_watched("--diff", "-vv")
         yield fresh
     finally:
-        pid = fresh.control("pid").strip()
-        fresh.control("shutdown")
-        if pid.isdigit():
-            eventually(lambda: not Path(f"/proc/{pid}").exists(), within=90, what="the supervisor ending")
+        fresh.shut_down()
 
 
-def test_every_service_runs_and_a_second_run_changes_nothing(site: Site) -> None:
+def test_every_service_runs_and_a_second_run_changes_nothing(site: DemoSite) -> None:
     before = site.processes()
     assert set(before) == {
         *("postgres", "orthanc", "router"),
@@ -141,7 +50,7 @@ def test_every_service_runs_and_a_second_run_changes_nothing(site: Site) -> None
     assert site.processes() == before
 
 
-def test_an_operator_reads_logs_and_stops_and_starts_services(site: Site) -> None:
+def test_an_operator_reads_logs_and_stops_and_starts_services(site: DemoSite) -> None:
     lines = [
         json.loads(line) for line in site.orthanc("logs", "--no-follow", "--json", "-n", "500").stdout.splitlines()
     ]
@@ -166,12 +75,10 @@ def test_an_operator_reads_logs_and_stops_and_starts_services(site: Site) -> Non
     assert site.deploy("--diff") == 0
 
 
-def test_a_supervisor_that_is_gone_is_started_with_all_its_services(site: Site) -> None:
+def test_a_supervisor_that_is_gone_is_started_with_all_its_services(site: DemoSite) -> None:
     """As after a restart of the host."""
     before = site.processes()
-    pid = site.control("pid").strip()
-    site.control("shutdown")
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=90, what="the supervisor ending")
+    site.shut_down()
     assert "❌ down" in site.orthanc("status").stdout
 
     started = site.orthanc("start")
@@ -181,7 +88,7 @@ def test_a_supervisor_that_is_gone_is_started_with_all_its_services(site: Site) 
     assert site.orthanc("status", "--json").returncode in {0, 1}
 
 
-def test_a_study_makes_the_whole_round_and_a_destination_that_was_down_gets_its_share(site: Site) -> None:
+def test_a_study_makes_the_whole_round_and_a_destination_that_was_down_gets_its_share(site: DemoSite) -> None:
     told = subprocess.run(
         [str(VENV / "python"), "demo/story.py", "--demo", str(site.home)],
         cwd=CHECKOUT,
@@ -194,7 +101,7 @@ def test_a_study_makes_the_whole_round_and_a_destination_that_was_down_gets_its_
     assert told.returncode == 0, told.stdout + told.stderr
 
 
-def test_no_secret_is_shown_or_on_a_command_line_or_readable_by_others(site: Site) -> None:
+def test_no_secret_is_shown_or_on_a_command_line_or_readable_by_others(site: DemoSite) -> None:
     secrets = site.secrets()
     assert len(set(secrets)) == 4
     assert any("bin/supervisord" in line for line in site.command_lines), "the watching saw what it should"
@@ -207,14 +114,14 @@ def test_no_secret_is_shown_or_on_a_command_line_or_readable_by_others(site: Sit
             assert not any(secret.encode() in content for secret in secrets), path
 
 
-def test_the_operators_command_knows_its_site(site: Site) -> None:
+def test_the_operators_command_knows_its_site(site: DemoSite) -> None:
     names = {each["name"] for each in json.loads(site.orthanc("destinations", "--json").stdout)["destinations"]}
 
     assert {"MERCURE", "LPCHROUTER", "LPCHTROUTER", "MODLINK"} <= names
     assert site.orthanc("routes", "--validate").returncode == 0
 
 
-def test_an_unknown_system_is_refused_and_a_known_one_heard(site: Site) -> None:
+def test_an_unknown_system_is_refused_and_a_known_one_heard(site: DemoSite) -> None:
     def accepted(calling_aet: str) -> bool:
         ae = AE(ae_title=calling_aet)
         ae.add_requested_context(Verification)
@@ -229,7 +136,7 @@ def test_an_unknown_system_is_refused_and_a_known_one_heard(site: Site) -> None:
     assert not accepted("STRANGER")
 
 
-def test_a_changed_setting_restarts_its_service_alone(site: Site) -> None:
+def test_a_changed_setting_restarts_its_service_alone(site: DemoSite) -> None:
     before = site.processes()
 
     assert site.deploy(orthanc_stable_age=3) > 0
@@ -238,7 +145,7 @@ def test_a_changed_setting_restarts_its_service_alone(site: Site) -> None:
     assert {name for name in before if before[name] != after[name]} == {"orthanc"}
 
 
-def test_new_secrets_are_taken_up_with_one_restart_and_the_old_ones_are_gone(site: Site) -> None:
+def test_new_secrets_are_taken_up_with_one_restart_and_the_old_ones_are_gone(site: DemoSite) -> None:
     """Orthanc and the router come back with them; nobody is left with the old ones."""
     repository = (site.home / "secrets" / "backup").read_text()
     old, before, log = site.secrets(but="backup"), site.processes(), site.spawned()
@@ -258,7 +165,7 @@ def test_new_secrets_are_taken_up_with_one_restart_and_the_old_ones_are_gone(sit
     assert site.orthanc("status", "--json").returncode in {0, 1}
 
 
-def test_a_renewal_that_was_cut_short_is_finished_and_not_begun_again(site: Site) -> None:
+def test_a_renewal_that_was_cut_short_is_finished_and_not_begun_again(site: DemoSite) -> None:
     """Cut short after the old secret was put aside and the new one made."""
     folder = site.home / "secrets"
     (folder / "database").rename(folder / "database.previous")
@@ -273,7 +180,7 @@ def test_a_renewal_that_was_cut_short_is_finished_and_not_begun_again(site: Site
     assert site.orthanc("status", "--json").returncode in {0, 1}
 
 
-def test_a_controller_without_the_sites_secrets_is_refused_and_makes_none(site: Site, tmp_path: Path) -> None:
+def test_a_controller_without_the_sites_secrets_is_refused_and_makes_none(site: DemoSite, tmp_path: Path) -> None:
     refused = site.play("site.yml", secrets_folder=str(tmp_path / "secrets"))
 
     assert refused.returncode != 0
@@ -281,7 +188,7 @@ def test_a_controller_without_the_sites_secrets_is_refused_and_makes_none(site: 
     assert not (tmp_path / "secrets").exists()
 
 
-def test_doctor_names_what_is_down_and_the_next_run_starts_it(site: Site) -> None:
+def test_doctor_names_what_is_down_and_the_next_run_starts_it(site: DemoSite) -> None:
     """One table of what was found, whoever found it; what can wait fails nothing unless it is told to."""
     healthy = site.play("playbooks/doctor.yml")
     assert healthy.returncode == 0, healthy.stdout[-4000:]
@@ -299,7 +206,7 @@ def test_doctor_names_what_is_down_and_the_next_run_starts_it(site: Site) -> Non
     assert "modlink" in site.processes()
 
 
-def test_doctor_tells_what_differs_from_the_inventory(site: Site, tmp_path: Path) -> None:
+def test_doctor_tells_what_differs_from_the_inventory(site: DemoSite, tmp_path: Path) -> None:
     routes = tmp_path / "routes.yml"
     routes.write_text((site.home / "config" / "routes.yml").read_text() + "# changed\n")
     peers = [{"name": "MODLINK", "aet": "MODLINK", "host": "127.0.0.1", "port": 4242}]
@@ -311,7 +218,7 @@ def test_doctor_tells_what_differs_from_the_inventory(site: Site, tmp_path: Path
     assert "MODLINK is not in Orthanc as the inventory says" in told.stdout
 
 
-def test_doctor_tells_of_a_host_that_cannot_be_reached_beside_the_others(site: Site, tmp_path: Path) -> None:
+def test_doctor_tells_of_a_host_that_cannot_be_reached_beside_the_others(site: DemoSite, tmp_path: Path) -> None:
     away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()}
     (tmp_path / "away.json").write_text(json.dumps({"all": {"hosts": {"away": away}}}))
 
@@ -322,7 +229,7 @@ def test_doctor_tells_of_a_host_that_cannot_be_reached_beside_the_others(site: S
     assert re.search(r"warning +demo +backup", told.stdout)
 
 
-def test_routes_that_are_wrong_are_not_put_in_place(site: Site, tmp_path: Path) -> None:
+def test_routes_that_are_wrong_are_not_put_in_place(site: DemoSite, tmp_path: Path) -> None:
     in_force = (site.home / "config" / "routes.yml").read_text()
     routes = tmp_path / "routes.yml"
     routes.write_text(in_force.replace("send: instance", "send: instanse"))
@@ -334,7 +241,7 @@ def test_routes_that_are_wrong_are_not_put_in_place(site: Site, tmp_path: Path) 
     assert (site.home / "config" / "routes.yml").read_text() == in_force
 
 
-def test_new_routes_are_taken_without_a_restart(site: Site, tmp_path: Path) -> None:
+def test_new_routes_are_taken_without_a_restart(site: DemoSite, tmp_path: Path) -> None:
     before = site.processes()
     routes = tmp_path / "routes.yml"
     routes.write_text((site.home / "config" / "routes.yml").read_text().replace("priority: 10\n", "priority: 11\n"))
@@ -351,7 +258,7 @@ def test_new_routes_are_taken_without_a_restart(site: Site, tmp_path: Path) -> N
     assert site.processes() == before
 
 
-def test_a_repository_password_that_is_not_the_hosts_is_refused(site: Site) -> None:
+def test_a_repository_password_that_is_not_the_hosts_is_refused(site: DemoSite) -> None:
     secret = site.home / "secrets" / "backup"
     right = secret.read_text()
     secret.write_text("made-by-another-controller\n")
@@ -364,7 +271,7 @@ def test_a_repository_password_that_is_not_the_hosts_is_refused(site: Site) -> N
     assert (site.home / "config" / "backup.password").read_text() == right.strip()
 
 
-def test_a_site_that_burned_down_comes_back_by_a_deployment_and_one_playbook(site: Site) -> None:
+def test_a_site_that_burned_down_comes_back_by_a_deployment_and_one_playbook(site: DemoSite) -> None:
     """Only its repository and its controller's secrets are left."""
     before = site.orthanc("status", "--json")
     files = _digests(site.home / "data" / "dicom")
@@ -385,10 +292,8 @@ def test_a_site_that_burned_down_comes_back_by_a_deployment_and_one_playbook(sit
     assert after["routing"]["completed"] == json.loads(before.stdout)["routing"]["completed"]
 
 
-def _burn_down(site: Site) -> None:
-    pid = site.control("pid").strip()
-    site.control("shutdown")
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=90, what="the supervisor ending")
+def _burn_down(site: DemoSite) -> None:
+    site.shut_down()
     kept = {site.home / "secrets", site.home / "backups"}
     for path in [*site.home.iterdir(), *(site.home / "backups").iterdir()]:
         if path in kept or path.name == "repository":
@@ -398,10 +303,3 @@ def _burn_down(site: Site) -> None:
 
 def _digests(storage: Path) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in storage.rglob("*-*") if path.is_file()}
-
-
-def _free(port: int) -> bool:
-    import socket  # noqa: PLC0415
-
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -10,32 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ansible.test_deploy import Site, new_site
-from tests.support.network import eventually
+from tests.support.demo_site import DemoSite, undeployed
 
 pytestmark = pytest.mark.timeout(900)  # an upgrade deploys, tries, and may deploy back
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = new_site(tmp_path_factory.mktemp("lifecycle") / "site")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoSite]:
+    site = undeployed(tmp_path_factory.mktemp("lifecycle") / "site")
     try:
         site.deploy()
         yield site
     finally:
-        pid = site.control("pid").strip() if (site.home / "config" / "supervisord.conf").exists() else ""
-        if pid.isdigit():
-            site.control("shutdown")
-            eventually(lambda: not Path(f"/proc/{pid}").exists(), within=90, what="the supervisor ending")
+        site.shut_down()
 
 
-def configuration(site: Site) -> dict[str, str]:
+def configuration(site: DemoSite) -> dict[str, str]:
     """Every file that decides what runs, by its content."""
     paths = [site.home / ".env", *(site.home / "config").rglob("*")]
     return {str(path): sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
-def modalities(site: Site, **of_modlink: Any) -> list[dict[str, Any]]:
+def modalities(site: DemoSite, **of_modlink: Any) -> list[dict[str, Any]]:
     """The demo's neighbours as an inventory lists them; what is said of MODLINK is said of it besides."""
     first = site.ports["demo_first_neighbour_port"]
     names = ["CR_ROOM1", "MERCURE", "LPCHROUTER", "LPCHTROUTER", "MODLINK"]
@@ -48,16 +44,16 @@ def modalities(site: Site, **of_modlink: Any) -> list[dict[str, Any]]:
     return listed
 
 
-def aet_of_modlink(site: Site) -> str:
+def aet_of_modlink(site: DemoSite) -> str:
     listed = json.loads(site.orthanc("destinations", "--json").stdout)["destinations"]
     return str(next(each["aet"] for each in listed if each["name"] == "MODLINK"))
 
 
-def evidence(site: Site) -> list[Path]:
+def evidence(site: DemoSite) -> list[Path]:
     return sorted((site.home / "releases").glob("evidence-*"))
 
 
-def test_an_upgrade_backs_up_deploys_and_sends_a_study_through_every_route(site: Site) -> None:
+def test_an_upgrade_backs_up_deploys_and_sends_a_study_through_every_route(site: DemoSite) -> None:
     upgraded = site.play(
         "playbooks/upgrade.yml", orthanc_stable_age=3, orthanc_modalities=modalities(site, canary=True)
     )
@@ -71,7 +67,7 @@ def test_an_upgrade_backs_up_deploys_and_sends_a_study_through_every_route(site:
     assert not (site.home / "releases" / "under-way").exists()
 
 
-def test_a_rollback_brings_back_what_ran_before_and_keeps_what_arrived(site: Site) -> None:
+def test_a_rollback_brings_back_what_ran_before_and_keeps_what_arrived(site: DemoSite) -> None:
     delivered = json.loads(site.orthanc("status", "--json").stdout)["routing"]["completed"]
 
     back = site.play("playbooks/rollback.yml")
@@ -83,7 +79,7 @@ def test_a_rollback_brings_back_what_ran_before_and_keeps_what_arrived(site: Sit
     assert site.orthanc("doctor", "--json").returncode in {0, 1}
 
 
-def test_an_upgrade_whose_canary_does_not_arrive_returns_by_itself(site: Site) -> None:
+def test_an_upgrade_whose_canary_does_not_arrive_returns_by_itself(site: DemoSite) -> None:
     """MODLINK rejects who calls it by another name: C-ECHO and C-STORE alike."""
     before, kept = configuration(site), len(evidence(site))
 
@@ -108,7 +104,7 @@ def test_an_upgrade_whose_canary_does_not_arrive_returns_by_itself(site: Site) -
     assert not (site.home / "releases" / "under-way").exists()
 
 
-def test_a_site_that_is_not_well_or_has_no_repository_is_not_upgraded(site: Site) -> None:
+def test_a_site_that_is_not_well_or_has_no_repository_is_not_upgraded(site: DemoSite) -> None:
     before = configuration(site)
     site.control("stop", "modlink")
 
@@ -123,7 +119,7 @@ def test_a_site_that_is_not_well_or_has_no_repository_is_not_upgraded(site: Site
     assert configuration(site) == before
 
 
-def test_uninstalling_keeps_data_and_destroys_it_only_when_that_is_said_twice(site: Site) -> None:
+def test_uninstalling_keeps_data_and_destroys_it_only_when_that_is_said_twice(site: DemoSite) -> None:
     images = sorted(path for path in (site.home / "data" / "dicom").rglob("*") if path.is_file())
     pid = site.control("pid").strip()
 
