@@ -71,6 +71,10 @@ class Hospital:
 
         eventually(well, within=90, what="a site that is well")
 
+    def has_taken(self, destination: str) -> bool:
+        listed = json.loads(self.site.orthanc("destinations", "--json").stdout)["destinations"]
+        return any(each["name"] == destination and each["last_success_at"] for each in listed)
+
     @contextmanager
     def modlink_is(self, **behaviour: object) -> Iterator[None]:
         """MODLINK behaves like this meanwhile, instead of as it should."""
@@ -122,6 +126,7 @@ def test_a_certificate_ends(deployed: Hospital) -> None:
     deployed.seat.follows(told, DO)
 
     deployed.seat.follows(told, MENDED)
+    assert deployed.site.orthanc("remove-destination", "ARCHIVE", "--yes").returncode == 0
 
 
 SCREENS = DOCS / "screens.md"
@@ -135,6 +140,8 @@ A study of a synthetic patient, whose report MODLINK refused; written by `make s
 def test_the_screens_in_the_docs_are_what_the_commands_show(
     hospital: Hospital, request: pytest.FixtureRequest
 ) -> None:
+    hospital.scan("ACC-2026-0700")
+    eventually(lambda: hospital.has_taken("MODLINK"), within=60, what="a first study at MODLINK")
     with hospital.modlink_is(status=0xC001):
         hospital.scan("ACC-2026-0701")
         eventually(lambda: "STUCK" in hospital.site.orthanc("history", "ACC-2026-0701").stdout, within=60)

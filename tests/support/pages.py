@@ -15,6 +15,7 @@ _CHANGING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?"  # a moment
     r"|\d\d:\d\d(:\d\d)?"
     r"|\b[0-9a-f]{8}(-[0-9a-f]{8}){0,4}(-[0-9a-f]{4})?\b|\b[0-9a-f]{12}\b"  # an identifier of Orthanc, a hash
+    r"|\b[\w.-]+:\d+:[0-9a-f]{6}\b"  # a process that works for the router
     r"|\b2\.25\.\d+"
     r"|\d[\d,.]*(?: ?(?:ms|kB|MB|GB|TB|[smhd])\b)?"  # a number, with its unit
 )

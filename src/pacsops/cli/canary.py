@@ -11,8 +11,9 @@ from pacsops.cli.parameters import json_option
 from pacsops.cli.progress import Progress
 from pacsops.cli.render import Page, count, write_json
 from pacsops.cli.site import Site, pass_site
-from pacsops.doctor.rules import rules_in_force
+from pacsops.delivery import desk
 from pacsops.errors import RouterAway
+from pacsops.routes import load_routes
 
 _SIGNS = {"delivered": "✅", "decided": "✅", "untried": "⚠", "failed": "❌"}
 _MEANS = {
@@ -52,13 +53,15 @@ def canary(site: Site, ctx: click.Context, within: int, only_remove: bool, as_js
         else:
             Page().line(f"{count(removed, 'canary study', 'canary studies')} removed from Orthanc.", indent=0)
         return
-    rules = rules_in_force(site)
-    if rules.since is None:
+    accepted = desk.routes_in_force(site.db)
+    if accepted is None:
         raise RouterAway("no router has taken the routes yet", hint="`orthanc start router`, then `orthanc canary`")
     # Whoever ends it by a signal still has the studies removed.
     signal.signal(signal.SIGTERM, lambda *_: ctx.exit(2))
     progress = Progress("tried")
-    flights = flying.fly(site.settings, site.orthanc, site.db, rules.table, seconds=float(within), tell=progress.say)
+    flights = flying.fly(
+        site.settings, site.orthanc, site.db, load_routes(accepted.text), seconds=float(within), tell=progress.say
+    )
     outcomes = {flight.outcome for flight in flights}
     code = 2 if "failed" in outcomes else 1 if "untried" in outcomes else 0
     if as_json:

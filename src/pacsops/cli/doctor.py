@@ -171,12 +171,15 @@ def _print_unseen(page: Page, examination: Examination, *, indent: int = 2) -> N
     reasons: dict[tuple[str, str | None], list[str]] = {}
     for check, finding in examination.findings:
         if not finding.seen:
-            name = f"{check.id} ({finding.subject})" if finding.subject else check.id
-            reasons.setdefault((finding.message, finding.recommendation), []).append(name)
+            reasons.setdefault((finding.message, finding.recommendation), []).append(_name(check, finding))
     for (why, then), names in reasons.items():
         page.line(f"{', '.join(names)}: {why}", "⚠", indent=indent)
         if then:
             page.line(f"→ {then}", indent=indent + 3)
+
+
+def _name(check: Check, finding: Finding) -> str:
+    return f"{check.id} ({finding.subject})" if finding.subject else check.id
 
 
 def _summary(examination: Examination) -> str:
@@ -185,9 +188,9 @@ def _summary(examination: Examination) -> str:
 
 
 def _issues(examination: Examination) -> list[tuple[str, Finding]]:
-    """What is not well, errors first, each under its subject or check."""
+    """What is not well, errors first: a destination under its name, anything else under its check."""
     found = [
-        (finding.subject or check.id, finding)
+        ((check.section is Section.DESTINATIONS and finding.subject) or _name(check, finding), finding)
         for check, finding in examination.findings
         if finding.severity != "ok" and finding.seen
     ]
