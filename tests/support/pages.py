@@ -14,6 +14,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CHANGING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?"  # a moment
     r"|\d\d:\d\d(:\d\d)?"
+    r"|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"  # of a job
     r"|\b[0-9a-f]{8}(-[0-9a-f]{8}){0,4}(-[0-9a-f]{4})?\b|\b[0-9a-f]{12}\b"  # an identifier of Orthanc, a hash
     r"|\b[\w.-]+:\d+:[0-9a-f]{6}\b"  # a process that works for the router
     r"|\b2\.25\.\d+"

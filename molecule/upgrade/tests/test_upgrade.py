@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from tests.support.deployed import Site
+from tests.support.network import eventually
 
 CHECKOUT = Path(__file__).parents[3]
 RELEASED = yaml.safe_load((CHECKOUT / "releases.yml").read_text())[-1]
@@ -26,3 +27,15 @@ def test_what_was_delivered_before_is_remembered_and_not_sent_again(site: Site) 
     assert [event["event"] for event in told["timeline"]].count("send_success") == 1
     # Orthanc has the study still: sent again, its images are known, and nothing is delivered a second time.
     assert site.scan("BEFORE") <= site.arrived()
+
+
+def test_nothing_that_was_accepted_during_the_upgrade_is_lost(site: Site) -> None:
+    ledger = CHECKOUT / "build" / "acceptance" / "upgrade" / "traffic" / "accepted"
+    accepted = ledger.read_text().split()
+    assert accepted
+    for accession in accepted:
+        eventually(
+            lambda told=accession: site.delivery_of(told).get("status") == "success",
+            within=60,
+            what=f"{accession} delivered",
+        )
