@@ -319,6 +319,8 @@ def test_restore_after_a_disaster(hospital: Hospital) -> None:
     hospital.scan("ACC-2026-0901")
     hospital.site.control("stop", "modlink")
     hospital.scan("ACC-2026-0829")
+    waits = 'Rule: "ai_sr_to_modlink"'  # for the report of the AI node
+    eventually(lambda: waits in hospital.site.orthanc("history", "ACC-2026-0829").stdout, within=60)
     assert hospital.site.orthanc("backup").returncode == 0
     burn_down(hospital.site)
 
