@@ -67,6 +67,8 @@ class Site:
     """Those of before they were renewed."""
     authority: Path
     """The certificate of the site's own authority."""
+    has_backups: bool
+    """Whether its inventory says where to."""
     run_log: Path
     """What deploying it has printed, where `make acceptance` did."""
 
@@ -125,6 +127,7 @@ def site_of(scenario: str) -> Site:
         secrets=_passwords(secrets),
         former_secrets=_passwords(secrets.with_name("secrets.before")),
         authority=secrets / "ca" / "ca.crt",
+        has_backups="backup_repository" in said["vars"],
         run_log=results / f"{scenario}.log",
     )
 
