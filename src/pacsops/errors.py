@@ -23,6 +23,10 @@ class SettingsError(PacsopsError):
     """The .env file or the environment lacks or garbles a value."""
 
 
+class GatewayConfigurationError(PacsopsError):
+    """gateway.yml is missing or says what cannot be."""
+
+
 class OrthancUnreachable(PacsopsError):
     """Orthanc's REST API did not answer (refused, timed out, reset)."""
 

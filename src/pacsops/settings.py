@@ -48,6 +48,27 @@ class Settings:
     """The hour of the nightly reconciliation on the router's host; None: never."""
     canary_destinations: frozenset[str] = frozenset()
     """Where synthetic studies (`orthanc canary`) may be delivered."""
+    gateway_host: str = "127.0.0.1"
+    """Where the gateway is reached from this host."""
+    gateway_listen: str = "127.0.0.1"
+    """The address the gateway receives on."""
+    gateway_port: int = 0
+    """Its DICOM port; 0: this host has no gateway."""
+    gateway_aet: str = "GATEWAY"
+    gateway_spool: Path = Path("/opt/orthanc/data/incoming")
+    """Where received images lie: <StudyInstanceUID>/<SOPInstanceUID>.dcm."""
+    gateway_file: Path = Path("/opt/orthanc/config/gateway.yml")
+    """Who may send, and where to; see `pacsops.gateway.configuration`."""
+    gateway_receivers: int = 1
+    """Processes that receive, on one port."""
+    gateway_reserve: int = 2 << 30
+    """Bytes that stay free on the spool's disk: below, images are refused with A700."""
+    gateway_stable_age: float = 60.0
+    """Seconds without a new image after which a series or a study is whole."""
+    gateway_keep_days: float = 7.0
+    """Days a study stays in the spool after all of its deliveries were kept; 0: for ever."""
+    gateway_drills: bool = False
+    """Whether faults may be injected here."""
 
     @classmethod
     def load(cls, env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -84,6 +105,17 @@ class Settings:
             env_file=path,
             reconcile_at=values.hour("RECONCILE_AT", "02:30"),
             canary_destinations=frozenset(filter(None, values.text("CANARY_DESTINATIONS", "").split(","))),
+            gateway_host=values.text("GATEWAY_HOST", "127.0.0.1"),
+            gateway_listen=values.text("GATEWAY_LISTEN", "127.0.0.1"),
+            gateway_port=values.number("GATEWAY_PORT", 0),
+            gateway_aet=values.text("GATEWAY_AET", "GATEWAY"),
+            gateway_spool=Path(values.text("GATEWAY_SPOOL", str(base / "data" / "incoming"))),
+            gateway_file=Path(values.text("GATEWAY_FILE", str(base / "config" / "gateway.yml"))),
+            gateway_receivers=values.number("GATEWAY_RECEIVERS", 1),
+            gateway_reserve=values.number("GATEWAY_RESERVE_MIB", 2048) << 20,
+            gateway_stable_age=values.number("GATEWAY_STABLE_SECONDS", 60),
+            gateway_keep_days=values.number("GATEWAY_KEEP_DAYS", 7),
+            gateway_drills=values.text("GATEWAY_DRILLS", "false") == "true",
         )
 
 

@@ -1,0 +1,44 @@
+-- Runs with 0.1.0 and newer.
+-- What the gateway received. Its studies are rows of routing_study with source 'gateway', known by their
+-- StudyInstanceUID; its promises are rows of routing_state, whose `instances` are ids of this table as text.
+CREATE TABLE gateway_series (
+    series_uid         varchar(64)  NOT NULL,
+    study_uid          varchar(64)  NOT NULL,
+    modality           varchar(16),
+    series_description varchar(256),
+    instance_count     integer      NOT NULL DEFAULT 0,
+    first_received_at  timestamptz  NOT NULL DEFAULT now(),
+    last_received_at   timestamptz  NOT NULL DEFAULT now(),
+    evaluated_at       timestamptz,                          -- when routes that wait for a whole series were last asked
+    PRIMARY KEY (study_uid, series_uid)                      -- peers that give two studies one series UID exist
+);
+CREATE INDEX idx_gateway_series_unsettled ON gateway_series (last_received_at)
+    WHERE evaluated_at IS NULL OR evaluated_at < last_received_at;
+
+CREATE TABLE gateway_instance (
+    id                  bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    study_uid           varchar(64)  NOT NULL,
+    series_uid          varchar(64)  NOT NULL,
+    sop_instance_uid    varchar(64)  NOT NULL,
+    sop_class_uid       varchar(64)  NOT NULL,
+    transfer_syntax_uid varchar(64)  NOT NULL,
+    file                text         NOT NULL UNIQUE,        -- below the spool: <StudyInstanceUID>/<SOPInstanceUID>.dcm
+    size                bigint       NOT NULL,               -- bytes of the file
+    sender_aet          varchar(16),
+    received_at         timestamptz  NOT NULL,               -- when its file was complete
+    recorded_at         timestamptz  NOT NULL DEFAULT now(),
+    tags                jsonb        NOT NULL,               -- DICOM keyword → value: what routes may look at
+    duplicate_of        bigint       REFERENCES gateway_instance (id),  -- same UID, other bytes: both are kept
+    result_of           varchar(64),                         -- the study this AI result belongs to
+    removed_at          timestamptz                          -- its file was removed after all was delivered
+);
+CREATE INDEX idx_gateway_instance_study ON gateway_instance (study_uid, id);
+CREATE INDEX idx_gateway_instance_sop ON gateway_instance (sop_instance_uid);
+
+-- The sign of life of each of the gateway's processes.
+CREATE TABLE gateway_heartbeat (
+    instance     varchar(128) PRIMARY KEY,                   -- host:pid:random
+    started_at   timestamptz  NOT NULL DEFAULT now(),
+    beat_at      timestamptz  NOT NULL DEFAULT now(),
+    detail       jsonb        NOT NULL DEFAULT '{}'
+);

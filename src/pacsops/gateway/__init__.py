@@ -1,0 +1,1 @@
+"""The gateway: receives images durably, writes them down, and forwards them where routes.yml says."""

@@ -1,0 +1,244 @@
+"""gateway.yml: who may send to the gateway, and where it may send to.
+
+::
+
+    peers:
+      - {aet: CT1, address: 10.1.2.0/24, associations: 4}
+    destinations:
+      PACS: {host: 10.1.2.3, port: 104, aet: PACS}
+      AI-1: {host: 10.9.0.11, port: 11112, aet: AI1}
+    pools:
+      AI: {members: [AI-1], timeout: 120}
+    results:
+      series_description: AI_RESULT
+
+Routes name destinations and pools. A changed file is taken up without a restart; an invalid one is refused with every
+problem, and the last good one stays in force.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from pacsops.errors import GatewayConfigurationError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_AET: Final = re.compile(r"(?! )[ -\[\]-~]{1,16}(?<! )")
+"""PS3.5 6.2: printable ASCII without the backslash; padding is not part of it."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A system that may send to the gateway."""
+
+    aet: str
+    address: Network | None = None
+    """Where it has to come from; None: anywhere."""
+    associations: int = 16
+    """Open at a time, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A system the gateway may send to."""
+
+    name: str
+    host: str
+    port: int
+    aet: str
+    tls: bool = False
+    associations: int = 2
+    """Deliveries sent at a time, each on an association of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Destinations that share one kind of work: a study goes to one of them."""
+
+    name: str
+    members: tuple[str, ...]
+    timeout: float = 120.0
+    """Seconds one of them has for its result before the study goes to another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One accepted gateway.yml."""
+
+    peers: tuple[Peer, ...] = ()
+    """Empty: nobody may send."""
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    results: Mapping[str, str] = field(default_factory=dict)
+    """What marks an AI result: field of routes.yml → the value it has. Empty: there are none."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What routes may name."""
+        return frozenset(self.destinations) | frozenset(self.pools)
+
+
+def load(path: Path) -> Configuration:
+    """The configuration of a file.
+
+    Raises:
+        GatewayConfigurationError: it is not there, no YAML, or says what cannot be; with every problem.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GatewayConfigurationError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
+            hint="the deployment writes it: `ansible-playbook -i inventories/<site> site.yml`",
+        ) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "gateway.yml") -> Configuration:
+    """The configuration a text says; raises as `load`. `name` is for messages."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise GatewayConfigurationError(
+            f"{name}{where} is no YAML: {getattr(error, 'problem', 'unreadable')}"
+        ) from error
+    reading = _Reading()
+    configuration = reading.configuration({} if content is None else content)
+    if reading.problems:
+        listed = "".join(f"\n  {problem}" for problem in reading.problems)
+        raise GatewayConfigurationError(
+            f"{name} has {len(reading.problems)} problem{'s' if len(reading.problems) > 1 else ''}:{listed}",
+            hint="docs/gateway.md says what each key takes",
+        )
+    return configuration
+
+
+class _Reading:
+    """Reads what is right and remembers what is not."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def configuration(self, content: object) -> Configuration:
+        top = self._mapping("the file", content, {"peers", "destinations", "pools", "results"})
+        destinations = {
+            name: destination
+            for name, said in self._named("destinations", top.get("destinations"))
+            if (destination := self._destination(name, said)) is not None
+        }
+        pools = {
+            name: pool
+            for name, said in self._named("pools", top.get("pools"))
+            if (pool := self._pool(name, said, destinations)) is not None
+        }
+        for name in pools.keys() & destinations.keys():
+            self.problems.append(f"pools.{name}: a destination has this name already")
+        return Configuration(
+            peers=tuple(self._peers(top.get("peers"))),
+            destinations=destinations,
+            pools=pools,
+            results=self._results(top.get("results")),
+        )
+
+    def _peers(self, content: object) -> Iterator[Peer]:
+        for number, said in enumerate(self._list("peers", content)):
+            at = f"peers[{number}]"
+            values = self._mapping(at, said, {"aet", "address", "associations"})
+            aet = self._aet(at, values.get("aet"))
+            address = self._network(at, values.get("address"))
+            associations = self._number(f"{at}.associations", values.get("associations", 16), 1, 1000)
+            if aet is not None:
+                yield Peer(aet=aet, address=address, associations=associations)
+
+    def _destination(self, name: str, content: object) -> Destination | None:
+        at = f"destinations.{name}"
+        values = self._mapping(at, content, {"host", "port", "aet", "tls", "associations"})
+        aet = self._aet(at, values.get("aet"))
+        host = values.get("host")
+        if not isinstance(host, str) or not host.strip():
+            self.problems.append(f"{at}.host: a host name or address is wanted")
+        port = self._number(f"{at}.port", values.get("port"), 1, 65535)
+        tls = values.get("tls", False)
+        if not isinstance(tls, bool):
+            self.problems.append(f"{at}.tls: true or false is wanted")
+        associations = self._number(f"{at}.associations", values.get("associations", 2), 1, 64)
+        if aet is None or not isinstance(host, str):
+            return None
+        return Destination(
+            name=name, host=host.strip(), port=port, aet=aet, tls=tls is True, associations=associations
+        )
+
+    def _pool(self, name: str, content: object, destinations: Mapping[str, Destination]) -> Pool | None:
+        at = f"pools.{name}"
+        values = self._mapping(at, content, {"members", "timeout"})
+        members = [member for member in self._list(f"{at}.members", values.get("members")) if isinstance(member, str)]
+        if not members:
+            self.problems.append(f"{at}.members: names of destinations are wanted")
+        for member in members:
+            if member not in destinations:
+                self.problems.append(f"{at}.members: there is no destination {member!r}")
+        timeout = self._number(f"{at}.timeout", values.get("timeout", 120), 1, 86400)
+        return Pool(name=name, members=tuple(members), timeout=float(timeout))
+
+    def _results(self, content: object) -> Mapping[str, str]:
+        values = self._mapping("results", {} if content is None else content, None)
+        wrong = [key for key, value in values.items() if not isinstance(value, str)]
+        self.problems.extend(f"results.{key}: text is wanted" for key in wrong)
+        return {key: value for key, value in values.items() if isinstance(value, str)}
+
+    def _mapping(self, at: str, content: object, keys: set[str] | None) -> dict[str, Any]:
+        if not isinstance(content, dict):
+            self.problems.append(f"{at}: a mapping is wanted")
+            return {}
+        unknown = [key for key in content if keys is not None and key not in keys]
+        self.problems.extend(
+            f"{at}: unknown key {key!r}; there are {', '.join(sorted(keys or ()))}" for key in unknown
+        )
+        return {str(key): value for key, value in content.items()}
+
+    def _named(self, at: str, content: object) -> Iterator[tuple[str, object]]:
+        for name, said in self._mapping(at, {} if content is None else content, None).items():
+            if _NAME.fullmatch(name):
+                yield name, said
+            else:
+                self.problems.append(f"{at}: {name!r} is no name: letters, digits, _ and -, 64 at most")
+
+    def _list(self, at: str, content: object) -> list[Any]:
+        if content is None:
+            return []
+        if not isinstance(content, list):
+            self.problems.append(f"{at}: a list is wanted")
+            return []
+        return content
+
+    def _aet(self, at: str, value: object) -> str | None:
+        if isinstance(value, str) and _AET.fullmatch(value):
+            return value
+        self.problems.append(f"{at}.aet: an AE title is wanted, 1 to 16 characters")
+        return None
+
+    def _network(self, at: str, value: object) -> Network | None:
+        if value is None:
+            return None
+        try:
+            return ipaddress.ip_network(str(value))
+        except ValueError as error:
+            self.problems.append(f"{at}.address: {error}")
+            return None
+
+    def _number(self, at: str, value: object, least: int, most: int) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        self.problems.append(f"{at}: a number from {least} to {most} is wanted")
+        return least
