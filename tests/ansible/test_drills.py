@@ -34,7 +34,7 @@ COMMANDS = [
     "orthanc history ACC-2026-0701",
     "orthanc failures",
 ]
-OF_THE_MOMENT = re.compile("in the last hour|logs: |SUMMARY|C-ECHO|reachable")
+OF_THE_MOMENT = re.compile("in the last hour|logs: |SUMMARY|C-ECHO|reachable|no destination holds up")
 """What depends on what was logged so far, or on how quickly a destination answers."""
 CT_ONLY = ("1.2.840.10008.5.1.4.1.1.2",)
 
