@@ -19,6 +19,32 @@ const shades = () => {
   return seen.size;
 };
 
+const rest = milliseconds => new Promise(done => setTimeout(done, milliseconds));
+
+// Asked from here again and again: a wait inside the page ends with the page's document, and OHIF may begin another.
+async function imageOn(page) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    const told = () => reject(new Error(`no image on ${page.url()} within ${patience.timeout / 1000} s`));
+    timer = setTimeout(told, patience.timeout);
+  });
+  const shown = async () => {
+    for (;;) {
+      const seen = await page.evaluate(shades).catch(error => {
+        if (!/context was destroyed|Cannot find context|because of a navigation/i.test(String(error))) throw error;
+        return 0;
+      });
+      if (seen > 24) return seen;
+      await rest(250);
+    }
+  };
+  try {
+    return await Promise.race([shown(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 const complaints = [];
 const outside = [];
 
@@ -59,8 +85,7 @@ async function main() {
         // The tour and the notice show up once, and may be late.
         await page.getByText(button).click({ timeout: seen.length ? 500 : 20_000 }).catch(() => {});
       }
-      await page.waitForFunction(`(${shades})() > 24`, null, { ...patience, polling: 250 });
-      seen.push({ uid: study.uid, shades: await page.evaluate(shades) });
+      seen.push({ uid: study.uid, shades: await imageOn(page) });
       if (study.screenshot) await page.screenshot({ path: study.screenshot });
     }
     const shared = await page.evaluate(() => crossOriginIsolated);

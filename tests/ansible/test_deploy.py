@@ -149,11 +149,17 @@ def test_new_secrets_are_taken_up_with_one_restart_and_the_old_ones_are_gone(sit
     """Orthanc and the router come back with them; nobody is left with the old ones."""
     repository = (site.home / "secrets" / "backup").read_text()
     old, before, log = site.secrets(but="backup"), site.processes(), site.spawned()
+    previous = site.home / "releases" / "previous"
+    previous.mkdir(parents=True)
+    subprocess.run(["tar", "--create", "--file=files.tar", "-C", str(site.home), ".env"], cwd=previous, check=True)
+    (previous / "release.json").write_text('{"version": "0.1.0"}')
 
     renewed = site.play("playbooks/secrets.yml", "--diff", "-v")
 
     assert renewed.returncode == 0, renewed.stdout[-6000:]
     assert "Renewed, and the old ones are gone: database, orthanc, orthanc_database" in renewed.stdout
+    assert "has forgotten 0.1.0" in renewed.stdout
+    assert not previous.exists(), "it had the old ones"
     new = site.secrets(but="backup")
     assert (site.home / "secrets" / "backup").read_text() == repository, "what was stored with it is read with it"
     assert len(new) == len(old)
@@ -178,6 +184,16 @@ def test_a_renewal_that_was_cut_short_is_finished_and_not_begun_again(site: Demo
     assert (folder / "database").read_text() == "made-by-the-run-that-was-cut-short\n"
     assert not (folder / "database.previous").exists()
     assert site.orthanc("status", "--json").returncode in {0, 1}
+
+
+def test_after_a_renewal_there_is_nothing_to_go_back_to(site: DemoSite) -> None:
+    before = site.processes()
+
+    back = site.play("playbooks/rollback.yml")
+
+    assert back.returncode != 0
+    assert "has nothing to go back to: 0.1.0" in back.stdout, back.stdout[-4000:]
+    assert site.processes() == before
 
 
 def test_a_controller_without_the_sites_secrets_is_refused_and_makes_none(site: DemoSite, tmp_path: Path) -> None:

@@ -30,7 +30,14 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def play(home: Path, *, deployed: str = "", returning: bool = False) -> subprocess.CompletedProcess[str]:
+def play(
+    home: Path,
+    *arguments: str,
+    playbook: str = "tests/ansible/release.yml",
+    deployed: str = "",
+    returning: bool = False,
+    forgetting: bool = False,
+) -> subprocess.CompletedProcess[str]:
     said = {
         "toolkit_home": str(home),
         "toolkit_venv": str(CHECKOUT / ".venv"),
@@ -40,8 +47,9 @@ def play(home: Path, *, deployed: str = "", returning: bool = False) -> subproce
         "ansible_python_interpreter": str(VENV / "python"),
         "deployed": deployed,
         "returning": returning,
+        "forgetting": forgetting,
     }
-    command = [str(VENV / "ansible-playbook"), "-i", "one,", "tests/ansible/release.yml", "-e", json.dumps(said)]
+    command = [str(VENV / "ansible-playbook"), "-i", "one,", playbook, "-e", json.dumps(said), *arguments]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -90,3 +98,47 @@ def test_a_memory_that_cannot_be_read_costs_nothing_that_is_there(home: Path) ->
     assert refused.returncode != 0
     assert (home / "config" / "routes.yml").read_text() == "of the new release"
     assert (home / "bin" / "orthanc").exists()
+
+
+def test_what_is_forgotten_is_gone_and_a_rollback_says_why(home: Path) -> None:
+    assert play(home, deployed="of the new release").returncode == 0
+    would = play(home, "--check", forgetting=True)
+    assert "one would forget 0.1.0" in words(would)
+    assert (home / "releases" / "previous" / "files.tar").exists(), "a check run removes nothing"
+
+    told = play(home, forgetting=True)
+
+    assert told.returncode == 0, told.stdout
+    assert "one has forgotten 0.1.0" in words(told)
+    assert [path.name for path in (home / "releases").iterdir()] == ["forgotten"], "no upgrade is under way either"
+    back = play(home, playbook="playbooks/rollback.yml")
+    assert back.returncode != 0
+    assert "one has nothing to go back to: 0.1.0" in words(back)
+    assert "playbooks/secrets.yml has renewed" in words(back)
+    assert (home / "config" / "routes.yml").read_text() == "of the new release"
+
+
+def test_after_forgetting_the_next_upgrade_remembers_anew(home: Path) -> None:
+    assert play(home, deployed="of the new release").returncode == 0
+    assert play(home, forgetting=True).returncode == 0
+
+    assert play(home, deployed="of the next release").returncode == 0
+
+    assert not (home / "releases" / "forgotten").exists()
+    assert play(home, returning=True).returncode == 0
+    assert (home / "config" / "routes.yml").read_text() == "of the new release"
+
+
+def test_where_nothing_is_remembered_nothing_is_forgotten(home: Path) -> None:
+    told = play(home, forgetting=True)
+
+    assert told.returncode == 0, told.stdout
+    assert "changed=0" in told.stdout
+    assert not (home / "releases").exists()
+    back = play(home, playbook="playbooks/rollback.yml")
+    assert "one remembers nothing to go back to" in words(back)
+
+
+def words(played: subprocess.CompletedProcess[str]) -> str:
+    """What a playbook said, wherever its lines were broken."""
+    return " ".join(played.stdout.split())
