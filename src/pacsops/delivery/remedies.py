@@ -88,6 +88,11 @@ BY_CLASS: Mapping[ErrorClass, Remedy] = MappingProxyType(
             "Show its administrator the study: its log says what became of it. If it is not meant to keep images,"
             " say `orthanc add-destination --name {destination} --verify none`.",
         ),
+        ErrorClass.GATEWAY: Remedy(
+            "The gateway was interrupted, or could not read an image's file in its spool.",
+            "Read the gateway's log at the time of the failure (`orthanc logs gateway`; `orthanc doctor` looks for its"
+            " usual troubles), then retry.",
+        ),
         ErrorClass.ORTHANC: Remedy(
             "Orthanc could not carry the send out.",
             "Read Orthanc's log at the time of the failure (`orthanc doctor` looks for its usual troubles), then"
