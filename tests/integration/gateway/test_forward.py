@@ -7,8 +7,8 @@ import hashlib
 import time
 from pathlib import Path
 
+import pydicom
 import pytest
-from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
 from tests.support.dimse import SYNTAXES, a_sample, in_loop, receiving, storescp
 from tests.support.gateway import ForwardingSite, images, uid_of
@@ -32,8 +32,8 @@ def digest(content: bytes) -> str:
 def pydicoms_files() -> list[bytes]:
     """Those of pydicom's test files that say what they are, one of each SOP instance UID."""
     found: dict[str, bytes] = {}
-    for path in get_testdata_files("*.dcm"):
-        content = Path(path).read_bytes()
+    for path in sorted((Path(str(pydicom.__file__)).parent / "data" / "test_files").rglob("*.dcm")):
+        content = path.read_bytes()
         try:
             with StoredInstance(content) as stored:
                 found[stored.instance.sop_instance_uid] = content
@@ -62,7 +62,7 @@ def test_every_image_of_a_study_arrives_on_one_association(forwarding: Forwardin
 
 def test_pydicoms_files_arrive_byte_for_byte_at_our_own_acceptor(forwarding: ForwardingSite) -> None:
     files = pydicoms_files()
-    assert len(files) > 50
+    assert len(files) > 40
     numbers = [forwarding.receive_file(content, "1.2.3") for content in files]
 
     @in_loop
