@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import click
 
@@ -29,6 +30,21 @@ def router() -> None:
     from pacsops.router import service  # noqa: PLC0415 (another service must not load it)
 
     service.run(Settings.load())
+
+
+@pacsops.command("gateway")
+@click.option("--part", type=click.Choice(["receiver", "forwarder"]), help="Only this one of its processes.")
+def gateway(part: Literal["receiver", "forwarder"] | None) -> None:
+    """Receive images by C-STORE and send them on, as gateway.yml and routes.yml say; ends on SIGTERM.
+
+    \b
+    Examples:
+      pacsops gateway
+      pacsops gateway --part receiver
+    """
+    from pacsops.gateway import service  # noqa: PLC0415 (another service must not load it)
+
+    service.run(Settings.load(), part)
 
 
 def main() -> None:
