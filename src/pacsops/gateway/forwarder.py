@@ -34,7 +34,7 @@ class Forwarder:
 
     Args:
         configuration: gives the gateway.yml in force; called from several threads.
-        tell: what else of the process `orthanc status` should know.
+        tell: what else of the process `orthanc status` should know; `trouble` by duty is joined to its own.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Forwarder:
         self._database = database
         self._configuration = configuration
         self._tell = tell
+        self._aet = settings.gateway_aet
         self._outlet = SpoolOutlet(settings, database, configuration)
         self._limited: Configuration | None = None
         self._running = threading.Event()
@@ -59,7 +60,6 @@ class Forwarder:
     def start(self) -> None:
         self._thread.start()
         self._running.wait()
-        _LOG.info("forwarder_started", version=__version__, worker=self.worker)
 
     def stop(self) -> None:
         """End associations, and give back what they were for."""
@@ -67,7 +67,6 @@ class Forwarder:
         self._thread.join(_STOP_SECONDS)
         with suppress(DatabaseUnreachable):
             withdraw(self._database, self.worker)
-        _LOG.info("forwarder_stopped", worker=self.worker)
 
     def wake(self) -> None:
         """Something was planned: look now."""
@@ -114,5 +113,16 @@ class Forwarder:
         ledger.close()
 
     def _detail(self) -> dict[str, Any]:
-        trouble = {name: words for name, words in self.trouble.items() if name != "beat"}
-        return {"version": __version__, "in_flight": self.in_flight, **self._tell(), "trouble": trouble}
+        told = dict(self._tell())
+        destinations = {
+            each.name: {"host": each.host, "port": each.port, "aet": each.aet, "tls": each.tls}
+            for each in self._configuration().destinations.values()
+        }
+        return {
+            "version": __version__,
+            "in_flight": self.in_flight,
+            "aet": self._aet,
+            "destinations": destinations,
+            **told,
+            "trouble": {**told.get("trouble", {}), **self.trouble},
+        }

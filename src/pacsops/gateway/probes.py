@@ -56,9 +56,7 @@ class Probes:
     async def _echo(self, destination: str) -> None:
         async with self._turns:
             milliseconds, reason = await self._ask(destination)
-        came_back = await self._ledger.do(
-            breaker.note_probe, destination, milliseconds=milliseconds, reason=reason
-        )
+        came_back = await self._ledger.do(breaker.note_probe, destination, milliseconds=milliseconds, reason=reason)
         if came_back:
             self._log.info("destination_recovered", destination=destination, echo_ms=milliseconds)
             self._recovered()

@@ -8,6 +8,7 @@ from pathlib import Path
 from pacsops.database import Database
 from pacsops.database.pool import Row
 from pacsops.dimse import Instance
+from pacsops.gateway.spool import instance_path
 from pacsops.sending.outlet import Content, Gone, Outgoing
 
 _STORED = """
@@ -25,7 +26,7 @@ def outgoing(database: Database, spool: Path, ids: Collection[str]) -> list[Outg
 
 def _outgoing(spool: Path, row: Row) -> Outgoing:
     instance = Instance(row["sop_class_uid"], row["sop_instance_uid"], row["transfer_syntax_uid"])
-    return Outgoing(str(row["id"]), instance, _opener(spool / row["file"], row["id"]))
+    return Outgoing(str(row["id"]), instance, _opener(instance_path(spool, row["file"]), row["id"]))
 
 
 def _opener(path: Path, number: int) -> Callable[[], Awaitable[Content]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.gateway import ForwardingSite
+from tests.support.forwarding import ForwardingSite
 
 from pacsops.delivery import breaker
 from pacsops.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from tests.support.dimse import SYNTAXES, a_sample, in_loop, receiving, storescp
-from tests.support.gateway import ForwardingSite, images, uid_of
+from tests.support.forwarding import ForwardingSite, images, uid_of
 from tests.support.network import eventually
 from tests.support.orthanc import OrthancServer
 from tests.support.peers import Held, Peer

@@ -13,7 +13,7 @@ from pydicom.uid import BasicTextSRStorage, CTImageStorage
 from pynetdicom import evt
 from tests.support.certificates import certified
 from tests.support.dimse import in_loop, receiving
-from tests.support.gateway import ForwardingSite, images, uid_of
+from tests.support.forwarding import ForwardingSite, images, uid_of
 from tests.support.network import Wire, eventually, free_port
 from tests.support.peers import BlackHole, Peer
 
@@ -94,9 +94,7 @@ def test_a_full_destination_gets_the_rest_when_it_has_room(forwarding: Forwardin
         return 0xA700 if len(peer.received) > 3 and not full.is_set() else 0x0000
 
     with Peer("PACS", status=until_full) as peer:
-        number = forwarding.promise(
-            forwarding.destination("PACS", peer), forwarding.receive(datasets), retry=OFTEN
-        )
+        number = forwarding.promise(forwarding.destination("PACS", peer), forwarding.receive(datasets), retry=OFTEN)
         forwarding.start()
         eventually(lambda: forwarding.delivery(number).last_error_class == "out-of-resources")
         assert forwarding.delivery(number).delivered_count == 3
@@ -238,7 +236,6 @@ def test_over_tls_both_sides_show_certificates(forwarding: ForwardingSite, tmp_p
     @in_loop
     async def receive() -> None:
 
-
         tls = acceptor_tls_context(theirs.certificate, theirs.key, theirs.authority)
         async with receiving(tls=tls) as (receiver, acceptor):
             pacs = forwarding.address("PACS", acceptor.port, tls=True)
@@ -263,7 +260,9 @@ def test_without_certificates_only_destinations_over_tls_wait(forwarding: Forwar
     assert "GATEWAY_CERTIFICATE is not set" in (forwarding.delivery(secret).last_error or "")
 
 
-def test_what_an_operator_takes_back_is_not_finished(forwarding: ForwardingSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_operator_takes_back_is_not_finished(
+    forwarding: ForwardingSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pacsops.sending.forwarding.LEASES_SECONDS", 0.2)
     begun, go_on = threading.Event(), threading.Event()
 

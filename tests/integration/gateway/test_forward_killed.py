@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from pynetdicom import evt
 from tests.support.deliveries import row
-from tests.support.gateway import ForwardingSite, images, uid_of
+from tests.support.forwarding import ForwardingSite, images, uid_of
 from tests.support.network import eventually
 from tests.support.peers import Peer
 from tests.support.postgres import PostgresServer
