@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from pacsops.cli.parameters import json_option
+from pacsops.cli.progress import bar
 from pacsops.cli.render import Page, count, size, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.dimse import AssociationRejected, DimseError, Peer, UnreadableFile
 from pacsops.errors import NothingSent
 from pacsops.gateway import drills, images
-from pacsops.gateway.images import Changes, Original
+from pacsops.gateway.images import Changes, Draft, Original
 from pacsops.gateway.scanner import Report, Scanner, Sent
 
 _LISTED = 10
@@ -143,11 +144,9 @@ def scanner(  # noqa: PLR0913 (one parameter an option)
     if out_dir is not None:
         out_dir.mkdir(parents=True, exist_ok=True)
     drafts = list(images.drafts(originals, changes, rounds=burst))
-    with click.progressbar(length=len(drafts), label=f"To {peer.aet}", file=click.get_text_stream("stderr")) as bar:
-        report = _sent(
-            Scanner(peer=peer, aet=calling_aet, delay=delay_ms / 1000, keep=out_dir),
-            lambda simulated: simulated.send(drafts, lambda _: bar.update(1)),
-        )
+    simulated = Scanner(peer=peer, aet=calling_aet, delay=delay_ms / 1000, keep=out_dir)
+    with bar(f"to {peer.aet}", len(drafts)) as done:
+        report = _send(simulated, drafts, done)
     code = 0 if report.count("sent") == len(report.images) else 2
     if as_json:
         write_json({**_document(report, peer, calling_aet), "exit_code": code})
@@ -171,7 +170,7 @@ def _read(paths: Sequence[Path]) -> list[Original]:
     return originals
 
 
-def _sent(simulated: Scanner, send: Callable[[Scanner], Report]) -> Report:
+def _send(simulated: Scanner, drafts: Sequence[Draft], done: Callable[[], None]) -> Report:
     """
     Raises:
         NothingSent: there was no association.
@@ -179,7 +178,7 @@ def _sent(simulated: Scanner, send: Callable[[Scanner], Report]) -> Report:
     peer = simulated.peer
     where = f"{peer.aet} at {peer.host}:{peer.port}"
     try:
-        return send(simulated)
+        return simulated.send(drafts, lambda _: done())
     except AssociationRejected as error:
         raise NothingSent(
             f"{where} rejects {simulated.aet}: {error}",

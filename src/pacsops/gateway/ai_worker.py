@@ -1,7 +1,7 @@
 """A simulated AI worker: takes studies, waits, and gives a made-up result of each back to the gateway.
 
-It keeps nothing. A result follows from the worker and the images it is about alone: a study that is sent twice has one
-result, one that grew another.
+It keeps nothing. A result follows from the worker and the images it is about alone: a study that is sent twice has
+one result, one that grew another.
 """
 
 from __future__ import annotations
