@@ -32,7 +32,6 @@ def router() -> None:
     service.run(Settings.load())
 
 
-<<<<<<< HEAD
 @pacsops.command("worker")
 @click.option("--aet", envvar="WORKER_AET", show_envvar=True, required=True, help="Its AE title.")
 @click.option("--port", envvar="WORKER_PORT", show_envvar=True, type=click.IntRange(1, 65535), required=True)
@@ -66,7 +65,8 @@ def worker(aet: str, port: int, listen: str, delay_seconds: float) -> None:
         )
     gateway = Peer(settings.gateway_host, settings.gateway_port, settings.gateway_aet)
     ai_worker.run(aet, listen, port, gateway, delay=delay_seconds)
-=======
+
+
 @pacsops.command("gateway")
 @click.option("--part", type=click.Choice(["receiver", "forwarder"]), help="Only this one of its processes.")
 def gateway(part: Literal["receiver", "forwarder"] | None) -> None:
@@ -80,7 +80,6 @@ def gateway(part: Literal["receiver", "forwarder"] | None) -> None:
     from pacsops.gateway import service  # noqa: PLC0415 (another service must not load it)
 
     service.run(Settings.load(), part)
->>>>>>> 2203b8dd278cdf37436b20e6414eecede80040ad
 
 
 def main() -> None:
