@@ -42,6 +42,8 @@ class ErrorClass(StrEnum):
     VANISHED = "vanished"
     NOT_KEPT = "not-kept"
     """The destination answered success and does not have it."""
+    GATEWAY = "gateway"
+    """The gateway could not carry the send out."""
     ORTHANC = "orthanc"
     ORTHANC_AWAY = "orthanc-away"
     """Orthanc could not work at all; nothing about this delivery."""
