@@ -65,7 +65,7 @@ class Settings:
     """Bytes that stay free on the spool's disk: below, images are refused with A700."""
     gateway_stable_age: float = 60.0
     """Seconds without a new image after which a series or a study is whole."""
-    gateway_keep_days: float = 7.0
+    gateway_keep_days: int = 7
     """Days a study stays in the spool after all of its deliveries were kept; 0: for ever."""
     gateway_certificate: Path | None = None
     """What the gateway shows destinations over TLS, with `gateway_key`; None: it speaks no TLS."""
