@@ -5,11 +5,21 @@ from pathlib import Path
 
 import pytest
 from tests.support.deliveries import forget_everything
+from tests.support.forwarding import ForwardingSite
 from tests.support.postgres import PostgresServer
 from tests.support.spool import SpooledGateway
 
 from pacsops.database import Database
+from pacsops.delivery import breaker
 from pacsops.settings import Settings
+
+
+@pytest.fixture
+def forwarding(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForwardingSite]:
+    """A gateway's forwarder, not started yet, that probes what is down every half second."""
+    monkeypatch.setattr(breaker, "PROBE_INTERVAL_SECONDS", 0.5)
+    with ForwardingSite(settings, tmp_path) as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

@@ -55,3 +55,24 @@ CREATE TABLE gateway_heartbeat (
     beat_at      timestamptz  NOT NULL DEFAULT now(),
     detail       jsonb        NOT NULL DEFAULT '{}'
 );
+
+-- Which worker of a pool has a study, and had it before: one row a worker that was given it, the newest one holds.
+CREATE TABLE gateway_assignment (
+    id           bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    study_uid    varchar(64)  NOT NULL,
+    pool         varchar(64)  NOT NULL,
+    turn         integer      NOT NULL,                      -- 1: the first worker the study was given to
+    member       varchar(64)  NOT NULL,
+    routes       text[]       NOT NULL DEFAULT '{}',         -- whose deliveries to the worker are the pool's
+    assigned_at  timestamptz  NOT NULL DEFAULT now(),
+    expired_at   timestamptz,                                -- the worker's time ran out
+    result_at    timestamptz,                                -- its first result was received
+    UNIQUE (study_uid, pool, turn),
+    UNIQUE (study_uid, pool, member)
+);
+CREATE INDEX idx_gateway_assignment_member ON gateway_assignment (pool, member, id);
+CREATE INDEX idx_gateway_assignment_open ON gateway_assignment (assigned_at) WHERE result_at IS NULL;
+CREATE INDEX idx_gateway_instance_result ON gateway_instance (result_of) WHERE result_of IS NOT NULL;
+
+-- Numbers of simulated studies.
+CREATE SEQUENCE gateway_study_number;
