@@ -29,6 +29,7 @@ from typing import Any, Final
 import yaml
 
 from pacsops.errors import GatewayConfigurationError
+from pacsops.routes.fields import UnknownField, field_named
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -206,6 +207,11 @@ class _Reading:
         values = self._mapping("results", {} if content is None else content, None)
         wrong = [key for key, value in values.items() if not isinstance(value, str)]
         self.problems.extend(f"results.{key}: text is wanted" for key in wrong)
+        for key in values:
+            try:
+                field_named(key)
+            except UnknownField as error:
+                self.problems.append(f"results.{key} {error}")
         return {key: value for key, value in values.items() if isinstance(value, str)}
 
     def _mapping(self, at: str, content: object, keys: set[str] | None) -> dict[str, Any]:
