@@ -15,7 +15,7 @@ from typing import Any
 
 from pacsops.delivery.model import ErrorClass
 from pacsops.dimse import Instance, Peer, TlsFailed
-from pacsops.errors import NotFoundInOrthanc, OrthancRefused, OrthancUnreachable, UnknownDestination
+from pacsops.errors import NotFoundInOrthanc, OrthancRefused, OrthancUnreachable, PacsopsError, UnknownDestination
 from pacsops.orthanc import last_change
 from pacsops.router.site import Site
 from pacsops.sending.outlet import Content, Gone, Outgoing, Target
@@ -84,6 +84,8 @@ class OrthancOutlet:
                 return self._site.orthanc.instance_file(instance_id, file, in_memory=_IN_MEMORY)
         except NotFoundInOrthanc:
             raise Gone("an instance is no longer in Orthanc") from None
+        except OSError as error:
+            raise PacsopsError(f"cannot keep an instance in {file.parent.parent}: {error.strerror}") from error
 
     @contextmanager
     def _noticing(self) -> Iterator[None]:
