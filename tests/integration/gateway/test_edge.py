@@ -113,7 +113,9 @@ def test_a_slow_workers_result_comes_later_and_the_pacs_had_the_study_before(set
         pacs.wait_for(4, within=40)
         assert len(results(pacs)) == 1
         assert pacs.received[-1].dataset.SeriesDescription == "AI_RESULT"
-        [original] = [each for each in edge.deliveries(uid) if (each.route, each.destination) == ("originals", "PACS")]
+        [original] = [
+            each for each in edge.deliveries(uid) if (each.route, each.destination) == ("originals", "PACS")
+        ]
         eventually(lambda: edge.deliveries(uid)[-1].completed_at, within=10, what="the result being delivered")
         result = edge.deliveries(uid)[-1]
         assert original.completed_at is not None
