@@ -1,8 +1,8 @@
 """The edge demo's story, told against the running `.demo`: `python demo/edge_story.py`.
 
-A scanner sends to the gateway; the PACS has the images at once, an AI worker gets them too, and its result comes back;
-a stranger is turned away; a worker is switched off, and nobody waits for it. Exit code 1 with the evidence when
-anything is not as promised.
+A scanner sends to the gateway; the PACS has the images at once, an AI worker gets them too, and its result comes
+back; a stranger is turned away; a worker is switched off, and nobody waits for it. Exit code 1 with the evidence
+when anything is not as promised.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Story:
     def _send(self) -> Scanned:
         self._stage.step("A scanner sends a study to the gateway")
         [scanned] = self._scan(1)
-        self._stage.tell(f"{len(scanned.images)} images, each answered with Success once it was on the gateway's disk")
+        self._stage.tell(
+            f"{len(scanned.images)} images, each answered with Success once it was on the gateway's disk"
+        )
         self._stage.tell(f"study {scanned.study_uid}")
         return scanned
 
@@ -88,7 +90,9 @@ class Story:
     def _analyse(self, scanned: Scanned) -> None:
         self._stage.step("One of five AI workers has them too, and its result comes back")
         self._result(scanned, within=60)
-        self._stage.tell(f"[green]✓[/] {self._worker_of(scanned)} has answered, and the PACS has the result beside them")
+        self._stage.tell(
+            f"[green]✓[/] {self._worker_of(scanned)} has answered, and the PACS has the result beside them"
+        )
 
     def _turn_away(self) -> None:
         self._stage.step("A stranger is turned away")
@@ -117,7 +121,9 @@ class Story:
         for study in scanned:
             if self._pacs.has(study.study_uid).originals != study.images:
                 raise StoryEnds("the PACS has what it should not", self._delivery_lines(study))
-        self._stage.tell("[green]✓[/] the PACS has exactly what was sent, and the results: nothing missing, nothing extra")
+        self._stage.tell(
+            "[green]✓[/] the PACS has exactly what was sent, and the results: nothing missing, nothing extra"
+        )
 
     def _look(self, scanned: Scanned) -> None:
         self._stage.step("What the operator sees")
@@ -161,9 +167,7 @@ class Story:
         )
 
     def _result(self, scanned: Scanned, *, within: float) -> None:
-        self._pacs_to_have(
-            "an AI's result", scanned, lambda: bool(self._pacs.has(scanned.study_uid).results), within
-        )
+        self._pacs_to_have("an AI's result", scanned, lambda: bool(self._pacs.has(scanned.study_uid).results), within)
 
     def _pacs_to_have(self, what: str, scanned: Scanned, there: Callable[[], bool], within: float) -> None:
         self._stage.wait_for(

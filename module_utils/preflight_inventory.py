@@ -128,7 +128,9 @@ def gateway_problems(gateway: Mapping[str, Any]) -> Iterator[str]:
     """
     destinations, pools = gateway["destinations"], gateway["pools"]
     yield from title_problems({"the gateway (gateway_aet)": str(gateway["aet"])})
-    yield from title_problems({f"{name} (gateway_destinations)": str(to.get("aet")) for name, to in destinations.items()})
+    yield from title_problems(
+        {f"{name} (gateway_destinations)": str(to.get("aet")) for name, to in destinations.items()}
+    )
     yield from title_problems(
         {f"peer {number} (gateway_peers)": str(each.get("aet")) for number, each in enumerate(gateway["peers"], 1)}
     )
@@ -139,7 +141,8 @@ def gateway_problems(gateway: Mapping[str, Any]) -> Iterator[str]:
             yield f"gateway_pools has {pool}, and gateway_destinations too: each needs a name of its own"
         for member in said.get("members") or []:
             if member not in destinations:
-                yield f"{pool} of gateway_pools has {member}, which is not in gateway_destinations{meant(member, destinations)}"
+                hint = meant(member, destinations)
+                yield f"{pool} of gateway_pools has {member}, which is not in gateway_destinations{hint}"
 
 
 def route_problems(
@@ -167,9 +170,7 @@ def route_problems(
         action = route.get("action") if isinstance(route, dict) else None
         to = action.get("to") if isinstance(action, dict) else None
         from_gateway = isinstance(route, dict) and route.get("source") == "gateway"
-        known, where = (
-            (of_gateway, "gateway_destinations") if from_gateway else (destinations, "orthanc_modalities")
-        )
+        known, where = (of_gateway, "gateway_destinations") if from_gateway else (destinations, "orthanc_modalities")
         for name in [to] if isinstance(to, str) else to or []:
             if name not in known:
                 yield (
@@ -215,9 +216,7 @@ def secrets_folder_problems(folder: str, mode: int) -> Iterator[str]:
         yield f"others may look into {folder}: chmod -R go= {folder}"
 
 
-def host_problems(
-    asked: Mapping[str, Any], host: Mapping[str, Any], of_gateway: Collection[str]
-) -> Iterator[str]:
+def host_problems(asked: Mapping[str, Any], host: Mapping[str, Any], of_gateway: Collection[str]) -> Iterator[str]:
     """What is wrong with what the inventory says of one host. `of_gateway`: where the site's gateways may send to."""
     yield from variable_problems(host["variables"], asked["known_variables"], asked["former_variables"])
     yield from runtime_problems(host["runtime"], asked["runtimes"])

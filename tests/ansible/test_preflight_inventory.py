@@ -137,7 +137,7 @@ def test_a_route_of_the_gateway_goes_where_the_gateway_can_send(problems: Any) -
     """Also where routes.yml is read on another host, which knows its own destinations."""
     text = "routes: [{{name: gw, source: gateway, action: {{to: {to}}}}}]"
     router = {"routes": text.format(to="[ARCHIVE, AI]")}
-    gateway = {**a_gateway(), "groups": ["gateway"], "routes": text.format(to="PACS")}
+    gateway = {**a_gateway(), "groups": ["gateway"], "reaches": {}, "routes": text.format(to="PACS")}
 
     assert problems(one=a_host(**router), edge={**gateway, **router}) == []
     [problem] = problems(one=a_host(**router), edge=gateway)

@@ -1,13 +1,14 @@
 """What compose.yml, systemd's units and supervisor's configuration say of the catalogue's services.
 
-The files in golden/ are what was reviewed: `make golden` writes them anew, and the change is read in the diff. golden/
-has a host without a gateway, golden/edge/ one that is nothing else.
+The files in golden/ are what was reviewed: `make golden` writes them anew, and the change is read in the diff.
+golden/ has a host without a gateway, golden/edge/ one that is nothing else.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -85,8 +86,8 @@ def test_no_secret_is_in_what_everybody_may_read(rendered: dict[str, str], edge:
 
 
 def test_every_container_is_confined(rendered: dict[str, str], edge: dict[str, str]) -> None:
-    services = {**yaml.safe_load(rendered["compose.yml"])["services"], **yaml.safe_load(edge["compose.yml"])["services"]}
-    for name, service in services.items():
+    hosts = [yaml.safe_load(each["compose.yml"])["services"] for each in (rendered, edge)]
+    for name, service in [named for services in hosts for named in services.items()]:
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
