@@ -134,3 +134,15 @@ class BackupRefused(PacsopsError):
 
 class BackupFailed(PacsopsError):
     """A step of a backup, verification or restore failed; the message says what is left as it was."""
+
+
+class DrillsForbidden(PacsopsError):
+    """Faults and resets are for sites where no patient's images come in."""
+
+
+class SpoolUnwritable(PacsopsError):
+    """A file of the gateway's spool could not be written or removed."""
+
+
+class NothingSent(PacsopsError):
+    """A simulated scanner could not send any image."""

@@ -65,8 +65,13 @@ class Settings:
     """Bytes that stay free on the spool's disk: below, images are refused with A700."""
     gateway_stable_age: float = 60.0
     """Seconds without a new image after which a series or a study is whole."""
-    gateway_keep_days: float = 7.0
+    gateway_keep_days: int = 7
     """Days a study stays in the spool after all of its deliveries were kept; 0: for ever."""
+    gateway_certificate: Path | None = None
+    """What the gateway shows destinations over TLS, with `gateway_key`; None: it speaks no TLS."""
+    gateway_key: Path | None = None
+    gateway_trusted: Path | None = None
+    """The authorities it believes of them."""
     gateway_drills: bool = False
     """Whether faults may be injected here."""
 
@@ -115,6 +120,9 @@ class Settings:
             gateway_reserve=values.number("GATEWAY_RESERVE_MIB", 2048) << 20,
             gateway_stable_age=values.number("GATEWAY_STABLE_SECONDS", 60),
             gateway_keep_days=values.number("GATEWAY_KEEP_DAYS", 7),
+            gateway_certificate=values.path("GATEWAY_CERTIFICATE"),
+            gateway_key=values.path("GATEWAY_KEY"),
+            gateway_trusted=values.path("GATEWAY_TRUSTED"),
             gateway_drills=values.text("GATEWAY_DRILLS", "false") == "true",
         )
 

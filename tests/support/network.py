@@ -1,12 +1,16 @@
-"""Ports and deadlines."""
+"""Ports, deadlines and bad lines."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
+import struct
+import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 T = TypeVar("T")
 
@@ -45,3 +49,55 @@ def eventually(probe: Callable[[], T], *, within: float = 15.0, what: str = "it"
             return value
         assert time.monotonic() < deadline, f"{what} did not happen within {within:g} s (last: {value!r})"
         time.sleep(0.02)
+
+
+class Wire:
+    """A TCP connection's way to a port of 127.0.0.1, which can be slow and can be cut.
+
+    Args:
+        bytes_per_second: in the direction to that port; None is as quick as it goes.
+    """
+
+    def __init__(self, port: int, *, bytes_per_second: int | None = None) -> None:
+        self.port = 0
+        self._to = port
+        self._rate = bytes_per_second
+        self._open: set[socket.socket] = set()
+        self._listener: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Both ends of every connection find it reset."""
+        for end in list(self._open):
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open |= {near, far}
+                for source, sink, rate in ((near, far, self._rate), (far, near, None)):
+                    threading.Thread(target=self._carry, args=(source, sink, rate), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, rate: int | None) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(rate // 10 if rate else 65536):
+                sink.sendall(piece)
+                if rate:
+                    time.sleep(len(piece) / rate)
+            sink.shutdown(socket.SHUT_WR)

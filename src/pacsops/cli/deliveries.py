@@ -14,6 +14,7 @@ from pacsops.cli.waiting import reasons
 from pacsops.database import Database
 from pacsops.delivery import desk
 from pacsops.delivery.model import OPEN, WAITING, Delivery, ErrorClass, RouterBeat, Status
+from pacsops.gateway.heartbeat import GatewayBeat, gateway_beat
 
 _UNANSWERED = frozenset(
     {ErrorClass.REFUSED, ErrorClass.UNREACHABLE, ErrorClass.TIMEOUT, ErrorClass.REJECTED_ASSOCIATION}
@@ -90,8 +91,10 @@ def show_pending(site: Site, as_json: bool, destination: str | None, overdue: bo
         write_json({"deliveries": [{**d.as_dict(), "waits_for": why[d.id]} for d in waiting]})
     else:
         _print_pending(waiting, why, destination, overdue=overdue)
-    if waiting:
+    if any(delivery.source == "orthanc" for delivery in waiting):
         warn_without_router(desk.router_beat(site.db))
+    if any(delivery.source == "gateway" for delivery in waiting):
+        _warn_without_gateway(gateway_beat(site.db))
 
 
 def warn_without_router(beat: RouterBeat | None) -> None:
@@ -106,6 +109,15 @@ def warn_without_router(beat: RouterBeat | None) -> None:
     else:
         for trouble in sorted(set(beat.detail.get("trouble", {}).values())):
             warn(f"The router is held up: {trouble}.", "`orthanc status` shows what runs")
+
+
+def _warn_without_gateway(beat: GatewayBeat | None) -> None:
+    if beat is None or not beat.alive:
+        last = f"last gave a sign of life {ago(beat.beat_at)}" if beat else "has not run yet"
+        warn(
+            f"The gateway's forwarder {last}: nothing it received is sent.",
+            "start its service, then `orthanc status`",
+        )
 
 
 def _print_pending(

@@ -12,6 +12,7 @@ from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
 from pacsops.delivery.model import DestinationHealth
 from pacsops.doctor.destination_state import DestinationState, address, configuration, destination_states
+from pacsops.doctor.gateway_destinations import echo_as_gateway, gateway_destinations
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import (
     DatabaseUnreachable,
@@ -20,7 +21,9 @@ from pacsops.errors import (
     SchemaMismatch,
     UnknownDestination,
 )
+from pacsops.gateway.heartbeat import gateway_beat
 from pacsops.orthanc import (
+    Echo,
     Modality,
     all_modalities,
     echo,
@@ -45,7 +48,7 @@ def list_destinations(site: Site, ctx: click.Context, as_json: bool) -> None:
     """
     modalities = all_modalities(site.orthanc)
     health, rules = _known_health(site), _known_rules(site)
-    states = destination_states(modalities, health, rules)
+    states = destination_states(modalities, health, rules, {} if health is None else _gateways(site))
     if as_json:
         write_json({"destinations": [state.as_dict() for state in states]})
     elif states:
@@ -66,7 +69,8 @@ def _print_destinations(page: Page, states: list[DestinationState]) -> None:
                 state.shown,
                 state.last_success,
                 state.owed or "–",
-                (address(state.modality) if state.modality else "Orthanc does not know it")
+                (address(state.modality) if state.modality else "nobody here knows it")
+                + (", from the gateway" if state.senders == ("gateway",) else "")
                 + (f", {count(len(state.routes), 'route')}: {', '.join(state.routes)}" if state.routes else ""),
             )
             for state in states
@@ -96,11 +100,14 @@ def test_destination(site: Site, ctx: click.Context, name: str, as_json: bool) -
       orthanc test-destination MODLINK
       orthanc test-destination MODLINK --json
 
-    Orthanc sends a C-ECHO, from the host and with the AE title that images come from. Exit code: 0 answered,
-    1 answered slowly (more than 1 s), 2 did not answer.
+    Orthanc sends a C-ECHO, from the host and with the AE title that images come from; to a destination that only
+    the gateway has, the gateway's host does. Exit code: 0 answered, 1 answered slowly (more than 1 s), 2 did not
+    answer.
     """
-    modality = _modality(site, name)
-    outcome = echo(site.orthanc, name, timeout=5)
+    gateways = _gateways(site)
+    by_gateway = name in gateways and name not in all_modalities(site.orthanc)
+    modality = gateways[name] if by_gateway else _modality(site, name)
+    outcome = _echo_as_gateway(site, modality) if by_gateway else echo(site.orthanc, name, timeout=5)
     if as_json:
         write_json(echoes.as_document(outcome, modality, site.settings.orthanc_aet))
     else:
@@ -139,8 +146,29 @@ def remove_destination(site: Site, name: str, force: bool, yes: bool) -> None:
     page.line(f"Destination '{name}' removed.", "✅", indent=0)
 
 
+def _gateways(site: Site) -> dict[str, Modality]:
+    try:
+        return gateway_destinations(gateway_beat(site.db))
+    except (DatabaseUnreachable, SchemaMismatch):
+        return {}
+
+
+def _echo_as_gateway(site: Site, modality: Modality) -> Echo:
+    if not site.settings.gateway_port:
+        raise UnknownDestination(
+            f"{modality.name} is a destination of the gateway, which runs on another host",
+            hint=f"on the gateway's host: `orthanc test-destination {modality.name}`",
+        )
+    return echo_as_gateway(site.settings, modality)
+
+
 def _modality(site: Site, name: str) -> Modality:
     modalities = all_modalities(site.orthanc)
+    if name not in modalities and name in _gateways(site):
+        raise UnknownDestination(
+            f"{name} is a destination of the gateway, not of Orthanc",
+            hint="it is in gateway_destinations of the inventory: change it there, then deploy",
+        )
     if name not in modalities:
         raise UnknownDestination(
             f"Orthanc has no destination {name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -72,6 +73,7 @@ def examine(site: Site) -> Health:
         _ask_orthanc(known, health)
         _ask_postgres(known, health)
         _look_at_disk(known, health)
+        _look_at_spool(known, health)
         if known.database_answers:
             _look_at_routing(known, health)
         health.rules = _rules(known)
@@ -79,6 +81,7 @@ def examine(site: Site) -> Health:
             known.modalities_if_known,
             known.destination_health if known.database_answers else None,
             health.rules,
+            known.gateway_destinations,
         )
         health.issues = _issues(examine_in_turn(known, QUICK))
     finally:
@@ -133,11 +136,18 @@ def _look_at_disk(site: Known, health: Health) -> None:
     health.storage |= {"path": str(folder), "free_bytes": usage.free, "total_bytes": usage.total}
 
 
+def _look_at_spool(site: Known, health: Health) -> None:
+    if site.settings.gateway_port:
+        with suppress(OSError):
+            health.storage["spool_free_bytes"] = shutil.disk_usage(site.settings.gateway_spool).free
+
+
 def _look_at_routing(site: Known, health: Health) -> None:
     health.routing = site.counts
     health.overdue = site.overdue
     health.unverified = site.unverified
     health.reconciled = desk.last_reconciliation(site.db)
+    _look_at_gateway(site, health)
     newest = site.newest_routes
     health.rejected = newest if newest is not None and not newest.accepted else None
     beat = site.beat
@@ -151,6 +161,21 @@ def _look_at_routing(site: Known, health: Health) -> None:
         "last_beat_at": beat.beat_at,
         "detail": dict(beat.detail),
     }
+
+
+def _look_at_gateway(site: Known, health: Health) -> None:
+    beat = site.gateway_beat
+    if beat is None and not site.settings.gateway_port:
+        return
+    state = "never ran" if beat is None else "running" if beat.alive else "silent"
+    health.services["gateway"] = {"state": state}
+    if beat is not None:
+        health.services["gateway"] |= {
+            "instance": beat.instance,
+            "since": beat.started_at,
+            "last_beat_at": beat.beat_at,
+            "detail": dict(beat.detail),
+        }
 
 
 def _rules(site: Known) -> Rules | None:

@@ -226,6 +226,15 @@ def _ordered(sign: str, headline: str) -> _Words:
     return words
 
 
+def _worker(sign: str, headline: str) -> _Words:
+    def words(event: TimelineEvent, detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
+        within = detail.get("seconds")
+        waited = None if within is None else f"{within:g} s"
+        return sign, headline.format(event.destination), _lines(("Pool", detail.get("pool")), ("Waited", waited))
+
+    return words
+
+
 EVENTS: Mapping[Event, _Words] = {
     Event.STUDY_RECEIVED: _ordered("📥", "RECEIVED"),
     Event.STUDY_UNREADABLE: _ordered("⚠", "CANNOT BE EVALUATED (tried again every minute)"),
@@ -251,6 +260,10 @@ EVENTS: Mapping[Event, _Words] = {
     Event.DESTINATION_UNREACHABLE: _ordered("❌", "DESTINATION DOWN"),
     Event.DESTINATION_SLOW: _ordered("⚠", "DESTINATION SLOW"),
     Event.DESTINATION_RECOVERED: _ordered("✅", "DESTINATION BACK"),
+    Event.WORKER_ASSIGNED: _worker("🧠", "GIVEN TO WORKER {}"),
+    Event.WORKER_TIMED_OUT: _worker("⏰", "NO RESULT FROM {}: the next worker gets it"),
+    Event.WORKERS_EXHAUSTED: _worker("❌", "NO RESULT FROM {}, and no other worker is left"),
+    Event.RESULT_RECEIVED: _worker("🧠", "RESULT RECEIVED FROM {}"),
     Event.RECONCILED: _ordered("🔄", "RECONCILED"),
     Event.CONFIG_RELOADED: _ordered("🔄", "ROUTES RELOADED"),
     Event.CONFIG_REJECTED: _ordered("❌", "ROUTES REJECTED"),

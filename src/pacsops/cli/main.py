@@ -17,6 +17,7 @@ from pacsops.cli import (
     deliveries,
     destinations,
     doctor,
+    drills,
     failures,
     history,
     import_destinations,
@@ -27,6 +28,7 @@ from pacsops.cli import (
     routes,
     send,
     service_orders,
+    simulate,
     status,
     version,
 )
@@ -67,6 +69,10 @@ _SEE_ALSO: Mapping[str, tuple[str, ...]] = {
     "start": ("stop", "restart", "logs"),
     "stop": ("start", "status"),
     "restart": ("start", "logs", "status"),
+    "simulate": ("history", "status"),
+    "inject-fault": ("clear-faults", "simulate scanner"),
+    "clear-faults": ("inject-fault", "status"),
+    "reset-db": ("simulate scanner", "status"),
     "backup": ("backup verify", "restore", "doctor"),
     "restore": ("backup list", "stop", "reconcile"),
     "db-migrate": ("version", "status"),
@@ -161,6 +167,7 @@ def _assemble() -> None:
         ),
         "Routes": (routes.routes, routes.route_status, canary.canary),
         "Services": (service_orders.start, service_orders.stop, service_orders.restart),
+        "Drills": (simulate.simulate, drills.inject_fault, drills.clear_faults, drills.reset_db),
         "Maintenance": (backup.backup, backup.restore, database.db_migrate, completion.completion, show_help),
     }
     assert isinstance(routes.routes, click.Group)

@@ -180,6 +180,8 @@ def _storage(storage: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Database:", size(storage["database_bytes"])))
     if "free_bytes" in storage:
         rows.append(("Free:", f"{size(storage['free_bytes'])} of {size(storage['total_bytes'])}"))
+    if "spool_free_bytes" in storage:
+        rows.append(("Spool:", f"{size(storage['spool_free_bytes'])} free"))
     return rows or [("–", "unknown")]
 
 

@@ -9,12 +9,13 @@ without that line takes something away; releases that do not know it refuse the 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata, resources
 
 from pacsops.database.pool import Database, Transaction
-from pacsops.errors import SchemaMismatch
+from pacsops.errors import DatabaseUnreachable, SchemaMismatch
 
 _STRICT_RELEASE = "0.1.0"
 """It refuses a database that has a name in schema_migration it does not know, whatever that migration did."""
@@ -122,6 +123,32 @@ def require_current(database: Database) -> None:
             f"the database lacks {len(missing)} migration(s): {', '.join(missing)}",
             hint="`orthanc db-migrate`",
         )
+
+
+def wait_until_current(
+    database: Database, stopping: threading.Event, waiting: Callable[[DatabaseUnreachable], None]
+) -> bool:
+    """Wait for PostgreSQL, which may start after a service; False when told to stop meanwhile.
+
+    Args:
+        waiting: called once, when there is something to wait for.
+
+    Raises:
+        SchemaMismatch: it is older or newer.
+    """
+    said = False
+    while not stopping.is_set():
+        try:
+            require_current(database)
+        except DatabaseUnreachable as error:
+            if not said:
+                waiting(error)
+                said = True
+            stopping.wait(1.0)
+        else:
+            database.close()
+            return True
+    return False
 
 
 def ledgers(exists: Callable[[str], bool]) -> str | None:

@@ -7,6 +7,7 @@ when it answers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from pacsops.database import Database, Transaction
@@ -67,10 +68,13 @@ def open_at_once(tx: Transaction, destination: str, reason: str) -> None:
         record_site(tx, Event.DESTINATION_UNREACHABLE, destination=destination, error=reason)
 
 
-def claim_probes(database: Database, most: int = 20) -> list[str]:
-    """Destinations to C-ECHO now; each is put off, so that nobody else probes it meanwhile."""
+def claim_probes(database: Database, known: Collection[str], most: int = 20) -> list[str]:
+    """Destinations to C-ECHO now, of those the asker knows; each is put off, so that nobody else probes it meanwhile.
+
+    The router knows Orthanc's modalities, the gateway the destinations of gateway.yml.
+    """
     with database.transaction() as tx:
-        rows = tx.all(sql.CLAIM_PROBES, most=most, probe_interval=PROBE_INTERVAL_SECONDS)
+        rows = tx.all(sql.CLAIM_PROBES, known=sorted(known), most=most, probe_interval=PROBE_INTERVAL_SECONDS)
     return [row["destination"] for row in rows]
 
 

@@ -6,6 +6,7 @@ row under its token and drops what it has. Times are the database's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +14,9 @@ from datetime import datetime
 from pacsops.database import Database
 from pacsops.database.pool import Row
 from pacsops.delivery import sql
-from pacsops.delivery.model import Status
+from pacsops.delivery.model import Event, Status
 from pacsops.delivery.states import CLAIM
+from pacsops.delivery.timeline import record
 from pacsops.routes import Backoff, RetryPolicy
 
 LEASE_SECONDS = 60.0
@@ -38,7 +40,7 @@ class Claim:
     destination: str
     study_id: str
     instances: tuple[str, ...]
-    """Orthanc ids to send in this attempt."""
+    """To send in this attempt: Orthanc's ids, or numbers of gateway_instance."""
     attempt: int
     """From 1."""
     policy: RetryPolicy
@@ -70,8 +72,12 @@ class Claim:
         )
 
 
-def claim(database: Database, worker: str, *, source: str = "orthanc", most: int = 50) -> list[Claim]:
+def claim(
+    database: Database, worker: str, *, source: str = "orthanc", most: int = 50, starts: bool = False
+) -> list[Claim]:
     """Claim up to `most` due deliveries of one destination, within its concurrency. Empty: nothing is due anywhere.
+
+    `starts`: they are sent from now on, by whoever claims; else `outcomes.submitted` tells when.
 
     Two statements in one transaction, each with its own snapshot (READ COMMITTED): see the files. The transaction
     ends here, before anything is sent.
@@ -90,6 +96,8 @@ def claim(database: Database, worker: str, *, source: str = "orthanc", most: int
             worker=worker,
             lease=LEASE_SECONDS,
         )
+        for row in rows if starts else ():
+            record(tx, Event.SEND_STARTED, row, instances=len(row["attempt_instances"]))
     # UPDATE returns its rows in no order: what is most urgent is to be sent first.
     return [Claim.of(row) for row in sorted(rows, key=lambda row: (row["priority"], row["id"]))]
 
@@ -114,6 +122,21 @@ def workers_in_flight(database: Database, *, source: str = "orthanc") -> frozens
     return frozenset(row["claimed_by"] for row in rows)
 
 
+def predecessors(database: Database, worker: str, *, source: str = "orthanc") -> frozenset[str]:
+    """Workers of this host whose process is gone: their claims need not wait for the end of the lease.
+
+    Workers are named host:pid:random. In a container a successor has its predecessor's process number; the random
+    part tells them apart.
+    """
+    host, own_pid, _ = worker.rsplit(":", 2)
+    gone = set()
+    for other in workers_in_flight(database, source=source) - {worker}:
+        its_host, pid, _ = other.rsplit(":", 2)
+        if its_host == host and (pid == own_pid or not _runs(int(pid))):
+            gone.add(other)
+    return frozenset(gone)
+
+
 def heartbeat(database: Database, tokens: Iterable[str]) -> frozenset[str]:
     """Extend the leases; the tokens still held. One that is missing was taken over or taken back."""
     with database.transaction() as tx:
@@ -134,3 +157,13 @@ def is_written_down(database: Database, claim: Claim, job_id: str) -> bool:
             job_id=job_id,
         )
     return bool(row["found"])
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

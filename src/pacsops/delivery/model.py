@@ -42,6 +42,8 @@ class ErrorClass(StrEnum):
     VANISHED = "vanished"
     NOT_KEPT = "not-kept"
     """The destination answered success and does not have it."""
+    GATEWAY = "gateway"
+    """The gateway could not carry the send out."""
     ORTHANC = "orthanc"
     ORTHANC_AWAY = "orthanc-away"
     """Orthanc could not work at all; nothing about this delivery."""
@@ -91,6 +93,10 @@ class Event(StrEnum):
     DESTINATION_UNREACHABLE = "destination_unreachable"
     DESTINATION_SLOW = "destination_slow"
     DESTINATION_RECOVERED = "destination_recovered"
+    WORKER_ASSIGNED = "worker_assigned"
+    WORKER_TIMED_OUT = "worker_timed_out"
+    WORKERS_EXHAUSTED = "workers_exhausted"
+    RESULT_RECEIVED = "result_received"
     RECONCILED = "reconciled"
     CONFIG_RELOADED = "config_reloaded"
     CONFIG_REJECTED = "config_rejected"
@@ -171,7 +177,7 @@ class UnevaluatedStudy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEvent:
     """One row of routing_event. `detail` keys by event: error, error_class, dimse_status, sop_class, transfer_syntax,
-    next_retry_at, job_id, duration_ms, instances, method, reason, by."""
+    next_retry_at, job_id, duration_ms, instances, method, reason, by, pool, seconds."""
 
     at: datetime
     event: Event

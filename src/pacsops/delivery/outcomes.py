@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pacsops.database import Database
 from pacsops.delivery import breaker, sql, verification
@@ -37,6 +37,20 @@ def submitted(database: Database, claim: Claim, job_id: str) -> bool:
             return False
         record(tx, Event.SEND_STARTED, row, job_id=job_id, instances=len(claim.instances))
     return True
+
+
+def confirm(database: Database, claim: Claim, instances: Collection[str]) -> Claim | None:
+    """These arrived: whoever takes over after this sends only the others again.
+
+    Returns the claim as it is now, with what the promise grew by behind its other instances; None when it was lost.
+    """
+    with database.transaction() as tx:
+        row = tx.one_or_none(sql.CONFIRM, id=claim.delivery_id, token=claim.token, confirmed=list(instances))
+    if row is None:
+        return None
+    before = set(claim.instances)
+    grown = (instance for instance in row["attempt_instances"] if instance not in before)
+    return replace(claim, attempt=row["attempt_count"], instances=(*claim.instances, *grown))
 
 
 def finish(database: Database, claim: Claim, *, duration_ms: int | None) -> bool:
@@ -120,7 +134,7 @@ def release(database: Database, claim: Claim, failure: Failure, *, wait: float) 
 
 
 def not_configured(database: Database, claim: Claim, failure: Failure) -> bool:
-    """The destination is not among Orthanc's modalities: the delivery and its like wait until it is."""
+    """The destination is not among those the claimer can reach: the delivery and its like wait until it is."""
     held = release(database, claim, failure, wait=0.0)
     with database.transaction() as tx:
         breaker.open_at_once(tx, claim.destination, failure.reason)

@@ -74,19 +74,24 @@ BY_CLASS: Mapping[ErrorClass, Remedy] = MappingProxyType(
             "Show its administrator the study and the status: its log says what it dislikes.",
         ),
         ErrorClass.UNKNOWN_DESTINATION: Remedy(
-            "Orthanc has no destination of this name.",
-            "Add it by `orthanc add-destination --name {destination}`, or correct its name in routes.yml.",
+            "Who is to send it, Orthanc or the gateway, has no destination of this name.",
+            "Add it by `orthanc add-destination --name {destination}` (the gateway's: gateway_destinations in the"
+            " inventory), or correct its name in routes.yml.",
         ),
         ErrorClass.VANISHED: Remedy(
-            "The images were deleted from Orthanc before they were sent.",
-            "Have them sent to Orthanc again: they are delivered then by themselves. If they are not needed, skip"
-            " these.",
+            "The images were deleted from Orthanc, or from the gateway's spool, before they were sent.",
+            "Have them sent here again: they are delivered then by themselves. If they are not needed, skip these.",
         ),
         ErrorClass.NOT_KEPT: Remedy(
             "The destination answered success for every image, and does not have them when it is asked: it discards"
             " or quarantines them, or lost them.",
             "Show its administrator the study: its log says what became of it. If it is not meant to keep images,"
             " say `orthanc add-destination --name {destination} --verify none`.",
+        ),
+        ErrorClass.GATEWAY: Remedy(
+            "The gateway was interrupted, or could not read an image's file in its spool.",
+            "Read the gateway's log at the time of the failure (`orthanc doctor` looks for its usual"
+            " troubles), then retry.",
         ),
         ErrorClass.ORTHANC: Remedy(
             "Orthanc could not carry the send out.",

@@ -46,6 +46,10 @@ class Evaluation:
     matched_routes: tuple[str, ...]
     selections: tuple[Selection, ...]
     route_version: str
+    whole: bool = True
+    """False: more of the study is expected, so that no route matched is no news yet."""
+    trouble: str | None = None
+    """What of it could not be evaluated."""
 
 
 def cursor(database: Database, source: str = "orthanc") -> Cursor | None:
@@ -173,7 +177,8 @@ def evaluated(tx: Transaction, evaluation: Evaluation) -> Planned:
         seen = [chosen for chosen in evaluation.selections if chosen.route.send is not Send.HIGHEST_RESOLUTION]
         return plan(tx, study, seen, evaluation.route_version)
     planned = plan(tx, study, evaluation.selections, evaluation.route_version)
-    if not evaluation.matched_routes and (before["evaluated_at"] is None or before["matched_routes"]):
+    news = before["evaluated_at"] is None or before["matched_routes"]
+    if evaluation.whole and not evaluation.matched_routes and news:
         record_study(tx, Event.ROUTE_NO_MATCH, study.source, study.study_id)
     tx.run(
         """
@@ -184,7 +189,7 @@ def evaluated(tx: Transaction, evaluation: Evaluation) -> Planned:
                last_update = %(last_update)s, instance_count = %(instance_count)s,
                sender_aet = coalesce(sender_aet, %(sender_aet)s),
                matched_routes = %(matched_routes)s, route_version = %(route_version)s,
-               trouble = NULL, deleted_at = NULL
+               trouble = %(trouble)s, deleted_at = NULL
          WHERE source = %(source)s AND study_id = %(study_id)s
         """,
         as_of_seq=evaluation.as_of_seq,
@@ -193,6 +198,7 @@ def evaluated(tx: Transaction, evaluation: Evaluation) -> Planned:
         sender_aet=evaluation.sender_aet,
         matched_routes=list(evaluation.matched_routes),
         route_version=evaluation.route_version,
+        trouble=evaluation.trouble,
         **study.columns(),
     )
     return planned

@@ -32,9 +32,11 @@ def record_all(tx: Transaction, event: Event, rows: Sequence[Mapping[str, Any]],
         tx.run(sql.RECORD_ALL, event=event.value, ids=[row["id"] for row in rows], detail=_as_json(detail))
 
 
-def record_study(tx: Transaction, event: Event, source: str, study_id: str, **detail: Any) -> None:
+def record_study(
+    tx: Transaction, event: Event, source: str, study_id: str, *, destination: str | None = None, **detail: Any
+) -> None:
     """One event of a study as a whole."""
-    _insert(tx, event, source=source, study_id=study_id, detail=detail)
+    _insert(tx, event, source=source, study_id=study_id, destination=destination, detail=detail)
 
 
 def record_site(tx: Transaction, event: Event, *, destination: str | None = None, **detail: Any) -> None:

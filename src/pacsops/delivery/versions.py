@@ -1,4 +1,4 @@
-"""Each routes.yml ever met, and the routers' signs of life."""
+"""Each routes.yml ever met by a service of the site, and the routers' signs of life."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pacsops.database import Database
 from pacsops.database.pool import Row
 from pacsops.delivery.model import Event, RouterBeat, RoutesVersion
 from pacsops.delivery.timeline import record_site
+from pacsops.routes import Source
 
 _COLUMNS = "hash, text, loaded_at, accepted, problems"
 
@@ -37,9 +38,11 @@ def newest_routes(database: Database) -> RoutesVersion | None:
 def note_routes(
     database: Database, *, hash_: str, text: str, accepted: bool, problems: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """Write down a routes.yml the router has met. False when it is the newest already, with the same verdict."""
+    """Write down a routes.yml a service has met. False when it is the newest already, with the same verdict."""
     said = json.dumps(list(problems))
     with database.transaction() as tx:
+        # A router and a gateway meet the same file within the same second.
+        tx.run("LOCK TABLE routes_version IN SHARE ROW EXCLUSIVE MODE")
         newest = tx.one_or_none(f"SELECT {_COLUMNS} FROM routes_version ORDER BY id DESC LIMIT 1")  # noqa: S608
         if newest is not None and (newest["hash"], newest["accepted"]) == (hash_, accepted):
             return False
@@ -57,16 +60,24 @@ def note_routes(
     return True
 
 
-def note_problems(database: Database, *, hash_: str, problems: Sequence[Mapping[str, Any]]) -> None:
-    """What to mind of the routes.yml in force, when a destination it names came or went."""
+def note_problems(database: Database, *, hash_: str, source: Source, problems: Sequence[Mapping[str, Any]]) -> None:
+    """What to mind of a source's routes in the routes.yml in force, when a destination they name came or went."""
     with database.transaction() as tx:
         tx.run(
             """
-            UPDATE routes_version SET problems = %(problems)s
-             WHERE id = (SELECT max(id) FROM routes_version WHERE accepted)
-               AND hash = %(hash)s AND problems <> %(problems)s::jsonb
+            WITH told AS (
+                SELECT id, problems, %(problems)s::jsonb || coalesce(jsonb_agg(problem) FILTER (
+                           WHERE coalesce(problem ->> 'source', 'orthanc') <> %(source)s), '[]') AS anew
+                  FROM routes_version
+                  LEFT JOIN LATERAL jsonb_array_elements(problems) AS problem ON true
+                 WHERE id = (SELECT max(id) FROM routes_version WHERE accepted) AND hash = %(hash)s
+                 GROUP BY id
+            )
+            UPDATE routes_version v SET problems = told.anew FROM told
+             WHERE v.id = told.id AND NOT (told.anew @> told.problems AND told.problems @> told.anew)
             """,
             hash=hash_,
+            source=source,
             problems=json.dumps(list(problems)),
         )
 

@@ -135,10 +135,9 @@ class Acceptor:
 
     def _full(self, calling_aet: str) -> AssociateReject | None:
         policy = self._policy
-        if (
-            self._associated.total() >= policy.maximum_associations
-            or self._associated[calling_aet] >= policy.maximum_associations_per_calling_aet
-        ):
+        if self._associated.total() >= policy.maximum_associations or self._associated[
+            calling_aet
+        ] >= policy.associations_of(calling_aet):
             return LIMIT_EXCEEDED
         return None
 

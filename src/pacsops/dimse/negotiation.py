@@ -139,7 +139,8 @@ def _window(request: AssociateRequest, accept: AssociateAccept) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Whom an acceptor lets in, for what, and how much at a time. Override `admit` for rules of its own.
+    """Whom an acceptor lets in, for what, and how much at a time. Override `admit` and `associations_of` for
+    rules of its own.
 
     AE titles are compared as they are: upper and lower case count (PS3.5 6.2).
     """
@@ -180,6 +181,10 @@ class Policy:
             if identity is None or not self.identity_holds(identity):
                 return NOT_AUTHENTICATED
         return None
+
+    def associations_of(self, calling_aet: str) -> int:
+        """How many a calling AE title that was admitted may have open at a time."""
+        return self.maximum_associations_per_calling_aet
 
 
 UNKNOWN_CALLED_AET: Final = AssociateReject(1, 1, 7)

@@ -23,7 +23,7 @@ _MAXIMUM_META: Final = 1 << 20
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<HH2s2xI")
 _LONG_FORM: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
+_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX, _SOURCE_AET = 0x0002, 0x0003, 0x0010, 0x0016
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class StoredInstance:
                 size = os.fstat(self._descriptor).st_size
             else:
                 size = len(source)
-            self.instance, self.offset = self._meta(size)
+            self.instance, self.source_aet, self.offset = self._meta(size)
         except OSError as error:
             self.close()
             raise UnreadableFile(f"cannot read {self._name}: {error.strerror}") from error
@@ -104,7 +104,8 @@ class StoredInstance:
                 raise BlockingIOError from error  # a file system that does not know RWF_NOWAIT
             raise UnreadableFile(f"cannot read {self._name}: {error.strerror}") from error
 
-    def _meta(self, size: int) -> tuple[Instance, int]:
+    def _meta(self, size: int) -> tuple[Instance, str, int]:
+        """What it is, who sent it (0002,0016; empty where that is not said), and where its data set begins."""
         head = self._head(min(size, _READ_AHEAD))
         if head[128:_PREFIX] != b"DICM":
             raise UnreadableFile(f"{self._name} is no DICOM file: DICM is missing at byte 128")
@@ -118,7 +119,7 @@ class StoredInstance:
             instance = Instance(found[_SOP_CLASS], found[_SOP_INSTANCE], found[_TRANSFER_SYNTAX])
         except KeyError as missing:
             raise UnreadableFile(f"{self._name} lacks (0002,{missing.args[0]:04X})") from None
-        return instance, end
+        return instance, found.get(_SOURCE_AET, ""), end
 
     def _head(self, size: int) -> bytes:
         if self._descriptor < 0:
@@ -127,7 +128,7 @@ class StoredInstance:
 
 
 def _group_two(head: bytes) -> tuple[dict[int, str], int | None]:
-    """The UIDs among the file meta elements, and where they end; None when `head` ends before they do."""
+    """UIDs and sender among the file meta elements, and where these end; None when `head` ends before they do."""
     found: dict[int, str] = {}
     at = _PREFIX
     while at + _SHORT.size <= len(head):
@@ -141,7 +142,7 @@ def _group_two(head: bytes) -> tuple[dict[int, str], int | None]:
             length = _LONG.unpack_from(head, at)[3]
             value = at + _LONG.size
         at = value + length
-        if element in (_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX):
+        if element in (_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX, _SOURCE_AET):
             found[element] = text(head[value:at])
     return found, at if at == len(head) else None
 
@@ -161,7 +162,7 @@ def file_meta(instance: Instance, source_aet: str = "") -> bytes:
         _short(0x0013, b"SH", IMPLEMENTATION_VERSION),
     ]
     if source_aet:
-        elements.append(_short(0x0016, b"AE", source_aet))
+        elements.append(_short(_SOURCE_AET, b"AE", source_aet))
     body = b"".join(elements)
     return bytes(128) + b"DICM" + _SHORT.pack(2, 0, b"UL", 4) + len(body).to_bytes(4, "little") + body
 

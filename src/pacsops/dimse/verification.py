@@ -17,7 +17,7 @@ from pacsops.dimse.negotiation import VERIFICATION, Context
 from pacsops.dimse.requestor import Peer, Terms, request_association
 from pacsops.dimse.tls import tls_context
 
-__all__ = ["EchoResult", "Outcome", "echo", "tls_context"]
+__all__ = ["EchoResult", "Outcome", "ask", "echo", "tls_context"]
 
 Outcome = Literal["answered", "rejected", "refused", "unreachable", "timeout", "aborted"]
 
@@ -74,10 +74,11 @@ def echo(
     Raises:
         ValueError: an AE title that is no AE title (PS3.5 6.2).
     """
-    return asyncio.run(_echo(Peer(host, port, called_aet, tls), calling_aet, timeout))
+    return asyncio.run(ask(Peer(host, port, called_aet, tls), calling_aet, timeout))
 
 
-async def _echo(peer: Peer, calling_aet: str, timeout: float) -> EchoResult:
+async def ask(peer: Peer, calling_aet: str, timeout: float = 5.0) -> EchoResult:
+    """`echo` for those who have a loop already; raises as it does."""
     timeouts = Timeouts(connect=timeout, associate=timeout, response=timeout, close=min(timeout, _CLOSING_SECONDS))
     outcome: Outcome = "answered"
     reason = ""

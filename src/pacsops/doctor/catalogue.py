@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pacsops.doctor.check import Check
-from pacsops.doctor.checks import backup, clock, database, destinations, orthanc, routing, services, site, storage
+from pacsops.doctor.checks import (
+    backup,
+    clock,
+    database,
+    destinations,
+    gateway,
+    orthanc,
+    routing,
+    services,
+    site,
+    storage,
+)
 
 CHECKS: tuple[Check, ...] = (
     site.settings,
@@ -13,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     orthanc.orthanc,
     orthanc.dicom_port,
     routing.router,
+    gateway.gateway,
     clock.clock,
     site.certificates,
     database.database,
@@ -24,8 +36,10 @@ CHECKS: tuple[Check, ...] = (
     storage.storage_space,
     storage.storage_runway,
     storage.folders,
+    gateway.gateway_spool,
     orthanc.orthanc_settings,
     destinations.destination_echo,
+    gateway.gateway_destinations,
     destinations.destination_deliveries,
     destinations.stuck_by_outage,
     routing.routes,
@@ -47,7 +61,9 @@ QUICK: tuple[Check, ...] = (
     database.database,
     database.schema,
     storage.storage_space,
+    gateway.gateway_spool,
     routing.router,
+    gateway.gateway,
     routing.stuck,
     routing.overdue,
     routing.unverified,

@@ -33,7 +33,7 @@ _SIGNS: Mapping[State, str] = {
 
 @dataclass(frozen=True, slots=True)
 class DestinationState:
-    """One destination. `registered` is None when Orthanc could not be asked."""
+    """One destination. `registered`: Orthanc or the gateway has it; None when Orthanc could not be asked."""
 
     name: str
     registered: bool | None
@@ -42,6 +42,8 @@ class DestinationState:
     routes: tuple[str, ...]
     asked: bool = True
     """False: how deliveries went there could not be asked."""
+    senders: tuple[str, ...] = ()
+    """Who can send there: orthanc, gateway."""
 
     @property
     def state(self) -> State:
@@ -116,7 +118,7 @@ class DestinationState:
             return None  # what routes name is told with the routes
         return (
             "warning",
-            f"Orthanc does not know {self.name}; {deliveries(owed)} {'waits' if owed == 1 else 'wait'} for it.",
+            f"Nobody here knows {self.name}; {deliveries(owed)} {'waits' if owed == 1 else 'wait'} for it.",
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,6 +126,7 @@ class DestinationState:
         return {
             "name": self.name,
             "registered": self.registered,
+            "senders": list(self.senders),
             "aet": modality.aet if modality else None,
             "host": modality.host if modality else None,
             "port": modality.port if modality else None,
@@ -146,11 +149,17 @@ class DestinationState:
 
 
 def destination_states(
-    modalities: Mapping[str, Modality] | None, health: Mapping[str, DestinationHealth] | None, rules: Rules | None
+    modalities: Mapping[str, Modality] | None,
+    health: Mapping[str, DestinationHealth] | None,
+    rules: Rules | None,
+    gateway: Mapping[str, Modality],
 ) -> list[DestinationState]:
-    """Every destination that Orthanc, an open delivery or a route in force knows, by name.
+    """Every destination that Orthanc, the gateway, an open delivery or a route in force knows, by name.
 
-    What Orthanc no longer knows and nothing waits for is past: it is left out. What could not be asked is None.
+    What nobody knows any longer and nothing waits for is past: it is left out. What could not be asked is None.
+
+    Args:
+        gateway: the gateway's destinations.
     """
     asked, health = health is not None, health or {}
     used = rules.table.destinations if rules else frozenset[str]()
@@ -158,13 +167,17 @@ def destination_states(
     return [
         DestinationState(
             name=name,
-            registered=None if modalities is None else name in modalities,
-            modality=(modalities or {}).get(name),
+            registered=True if name in gateway else None if modalities is None else name in modalities,
+            modality=(modalities or {}).get(name) or gateway.get(name),
             health=health.get(name),
             routes=rules.naming(name) if rules else (),
             asked=asked,
+            senders=(
+                *(("orthanc",) if name in (modalities or {}) else ()),
+                *(("gateway",) if name in gateway else ()),
+            ),
         )
-        for name in sorted({*(modalities or {}), *owed, *used})
+        for name in sorted({*(modalities or {}), *gateway, *owed, *used})
     ]
 
 

@@ -18,8 +18,10 @@ from pacsops.delivery.levels import Overdue
 from pacsops.delivery.model import DestinationHealth, RouterBeat, RoutesVersion, RoutingCounts
 from pacsops.delivery.verification import Unverified
 from pacsops.dimse import verification
+from pacsops.doctor.gateway_destinations import gateway_destinations
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, PacsopsError, SchemaMismatch
+from pacsops.gateway.heartbeat import GatewayBeat, gateway_beat
 from pacsops.orthanc import Echo, Modality, Orthanc, Statistics, all_modalities, echo
 from pacsops.services import Host, read_host
 from pacsops.settings import DEFAULT_ENV_FILE, Settings
@@ -265,6 +267,16 @@ class Site:
     def beat(self) -> RouterBeat | None:
         """the router's sign of life"""
         return desk.router_beat(self.db)
+
+    @fact
+    def gateway_beat(self) -> GatewayBeat | None:
+        """the gateway's sign of life"""
+        return gateway_beat(self.db)
+
+    @property
+    def gateway_destinations(self) -> dict[str, Modality]:
+        """Where the gateway sends to; nothing where PostgreSQL does not say."""
+        return gateway_destinations(self.gateway_beat) if self.database_answers else {}
 
     @fact
     def counts(self) -> RoutingCounts:

@@ -11,6 +11,7 @@
       AI: {members: [AI-1], timeout: 120}
     results:
       series_description: AI_RESULT
+    private_sop_classes: true
 
 Routes name destinations and pools. A changed file is taken up without a restart; an invalid one is refused with every
 problem, and the last good one stays in force.
@@ -29,6 +30,7 @@ from typing import Any, Final
 import yaml
 
 from pacsops.errors import GatewayConfigurationError
+from pacsops.routes.fields import UnknownField, field_named
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -45,7 +47,18 @@ class Peer:
     address: Network | None = None
     """Where it has to come from; None: anywhere."""
     associations: int = 16
-    """Open at a time, at most."""
+    """Open at a time, at most, with each receiver process."""
+
+    def comes_from(self, address: str) -> bool:
+        """Whether it may send from an address."""
+        if self.address is None:
+            return True
+        try:
+            said = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = said.ipv4_mapped if isinstance(said, ipaddress.IPv6Address) else None
+        return (mapped or said) in self.address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +94,8 @@ class Configuration:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     results: Mapping[str, str] = field(default_factory=dict)
     """What marks an AI result: field of routes.yml → the value it has. Empty: there are none."""
+    private_sop_classes: bool = False
+    """Whether instances of SOP classes that DICOM does not know are taken."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -132,7 +147,7 @@ class _Reading:
         self.problems: list[str] = []
 
     def configuration(self, content: object) -> Configuration:
-        top = self._mapping("the file", content, {"peers", "destinations", "pools", "results"})
+        top = self._mapping("the file", content, {"peers", "destinations", "pools", "results", "private_sop_classes"})
         destinations = {
             name: destination
             for name, said in self._named("destinations", top.get("destinations"))
@@ -150,6 +165,7 @@ class _Reading:
             destinations=destinations,
             pools=pools,
             results=self._results(top.get("results")),
+            private_sop_classes=self._truth("private_sop_classes", top.get("private_sop_classes", False)),
         )
 
     def _peers(self, content: object) -> Iterator[Peer]:
@@ -170,15 +186,11 @@ class _Reading:
         if not isinstance(host, str) or not host.strip():
             self.problems.append(f"{at}.host: a host name or address is wanted")
         port = self._number(f"{at}.port", values.get("port"), 1, 65535)
-        tls = values.get("tls", False)
-        if not isinstance(tls, bool):
-            self.problems.append(f"{at}.tls: true or false is wanted")
+        tls = self._truth(f"{at}.tls", values.get("tls", False))
         associations = self._number(f"{at}.associations", values.get("associations", 2), 1, 64)
         if aet is None or not isinstance(host, str):
             return None
-        return Destination(
-            name=name, host=host.strip(), port=port, aet=aet, tls=tls is True, associations=associations
-        )
+        return Destination(name=name, host=host.strip(), port=port, aet=aet, tls=tls, associations=associations)
 
     def _pool(self, name: str, content: object, destinations: Mapping[str, Destination]) -> Pool | None:
         at = f"pools.{name}"
@@ -196,6 +208,11 @@ class _Reading:
         values = self._mapping("results", {} if content is None else content, None)
         wrong = [key for key, value in values.items() if not isinstance(value, str)]
         self.problems.extend(f"results.{key}: text is wanted" for key in wrong)
+        for key in values:
+            try:
+                field_named(key)
+            except UnknownField as error:
+                self.problems.append(f"results.{key} {error}")
         return {key: value for key, value in values.items() if isinstance(value, str)}
 
     def _mapping(self, at: str, content: object, keys: set[str] | None) -> dict[str, Any]:
@@ -237,6 +254,11 @@ class _Reading:
         except ValueError as error:
             self.problems.append(f"{at}.address: {error}")
             return None
+
+    def _truth(self, at: str, value: object) -> bool:
+        if not isinstance(value, bool):
+            self.problems.append(f"{at}: true or false is wanted")
+        return value is True
 
     def _number(self, at: str, value: object, least: int, most: int) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:

@@ -46,6 +46,11 @@ ALLOWED_KEYS = frozenset(
         "worker",
         "version",
         "path",
+        "part",
+        "calling_aet",
+        "refused",
+        "duplicates",
+        "bytes",
     }
 )
 

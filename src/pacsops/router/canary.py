@@ -22,7 +22,7 @@ from pacsops.dimse import DimseError, Instance, Peer, associate, contexts_to_sto
 from pacsops.errors import NotFoundInOrthanc
 from pacsops.orthanc import Orthanc, all_modalities
 from pacsops.router.canary_studies import Canary, Untriable, canary_for
-from pacsops.routes import RouteTable
+from pacsops.routes import RouteTable, Source
 from pacsops.settings import Settings
 
 _POLL_SECONDS = 0.5
@@ -53,6 +53,8 @@ def fly(
 ) -> list[Flight]:
     """Send a canary through every enabled route of `table`, the routes in force, and wait for all of them.
 
+    Those of what the gateway receives are left out.
+
     Args:
         seconds: the longest to wait for all.
         tell: told of progress.
@@ -60,6 +62,7 @@ def fly(
     Raises:
         OrthancUnreachable, OrthancRefused, DatabaseUnreachable: it could not be begun, or not watched to its end.
     """
+    table = table.of(Source.ORTHANC)
     remove(orthanc, database)
     done: dict[str, Flight] = {}
     under_way: dict[str, tuple[Canary, str, frozenset[str]]] = {}

@@ -6,7 +6,6 @@ the two leaves a claim without a job: whoever rescues it looks for the job in Or
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 from pacsops.delivery import claims, outcomes
 from pacsops.delivery.claims import Claim
 from pacsops.delivery.model import ErrorClass
-from pacsops.delivery.retry import Failure, Wait
+from pacsops.delivery.retry import Failure
+from pacsops.delivery.telling import about, tell_failure
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable
 from pacsops.observe.logs import EventLog
 from pacsops.orthanc import Job, JobFailure, failure_of, last_change, store_jobs, submit_store
@@ -88,7 +88,7 @@ class Dispatcher:
     def _rescue(self) -> None:
         if time.monotonic() >= self._rescue_at:
             if self._dead_workers is None:
-                self._dead_workers = self._predecessors()
+                self._dead_workers = claims.predecessors(self._site.database, self._site.worker)
             rescued = claims.rescue(self._site.database, self._site.worker, dead_workers=self._dead_workers)
             for claim in rescued:
                 if claim.job_id is not None:
@@ -101,19 +101,6 @@ class Dispatcher:
             for token, claim in list(self._orphans.items()):
                 self._adopt(claim, known)
                 del self._orphans[token]
-
-    def _predecessors(self) -> frozenset[str]:
-        """Workers of this host whose process is gone: their claims need not wait for the end of the lease.
-
-        In a container a successor has its predecessor's process number; the worker's name tells them apart.
-        """
-        host, own_pid, _ = self._site.worker.rsplit(":", 2)
-        gone = set()
-        for worker in claims.workers_in_flight(self._site.database) - {self._site.worker}:
-            its_host, pid, _ = worker.rsplit(":", 2)
-            if its_host == host and (pid == own_pid or not _runs(int(pid))):
-                gone.add(worker)
-        return frozenset(gone)
 
     def _adopt(self, claim: Claim, jobs: Collection[Job]) -> None:
         """The router that held the claim died before it wrote a job down. Was there one?"""
@@ -173,7 +160,7 @@ class Dispatcher:
     def _submitted(self, claim: Claim, job_id: str, since: float, *, rescued: bool) -> None:
         if outcomes.submitted(self._site.database, claim, job_id):
             self._in_flight[claim.token] = _InFlight(claim, job_id, since, rescued)
-            _LOG.info("send_started", **_about(claim), job_id=job_id, instances=len(claim.instances))
+            _LOG.info("send_started", **about(claim), job_id=job_id, instances=len(claim.instances))
 
     def _track(self) -> None:
         for token, flight in list(self._in_flight.items()):
@@ -204,19 +191,19 @@ class Dispatcher:
     def _arrived(self, flight: _InFlight) -> None:
         duration = None if flight.rescued else round((time.monotonic() - flight.since) * 1000)
         if outcomes.finish(self._site.database, flight.claim, duration_ms=duration):
-            _LOG.info("send_success", **_about(flight.claim), job_id=flight.job_id, duration_ms=duration)
+            _LOG.info("send_success", **about(flight.claim), job_id=flight.job_id, duration_ms=duration)
 
     def _interrupted(self, claim: Claim, why: str) -> None:
         failure = Failure(ErrorClass.ORTHANC, why)
         if outcomes.release(self._site.database, claim, failure, wait=_AFTER_INTERRUPTION_SECONDS):
-            _LOG.warning("send_interrupted", **_about(claim), error=why)
+            _LOG.warning("send_interrupted", **about(claim), error=why)
 
     def _failed(self, claim: Claim, why: JobFailure, *, progress: int | None = None) -> None:
         """`progress` of the job in per cent; None: there was none."""
         failure = Failure(ErrorClass(why.kind), why.message, why.dimse_status)
         if failure.error_class is ErrorClass.UNKNOWN_DESTINATION:
             if outcomes.not_configured(self._site.database, claim, failure):
-                _LOG.error("send_failed", **_about(claim), error=failure.reason, error_class=why.kind)
+                _LOG.error("send_failed", **about(claim), error=failure.reason, error_class=why.kind)
             return
         if failure.error_class is ErrorClass.ORTHANC_AWAY:
             self._interrupted(claim, failure.reason)
@@ -231,15 +218,7 @@ class Dispatcher:
             failure = Failure(ErrorClass.ORTHANC, why.message) if held else _DELETED
         if progress is not None:
             failure = with_culprit(self._site.orthanc, failure, why, claim.instances, progress)
-        outcome = outcomes.fail(self._site.database, claim, failure)
-        if not outcome.held:
-            return
-        said = {**_about(claim), "max_attempts": claim.policy.max_attempts, "error_class": why.kind}
-        _LOG.error("send_failed", **said, error=failure.reason)
-        if isinstance(outcome.decision, Wait):
-            _LOG.warning("send_retry_scheduled", **_about(claim), wait_seconds=round(outcome.decision.seconds, 1))
-        else:
-            _LOG.error("study_stuck", **said, error=failure.reason)
+        tell_failure(_LOG, claim, failure, outcomes.fail(self._site.database, claim, failure))
 
     def _still_held(self, claim: Claim) -> frozenset[str]:
         """The instances of a claim that Orthanc has; all of them when it cannot say."""
@@ -262,23 +241,3 @@ def _tried(duty: Callable[[], None]) -> OrthancUnreachable | OrthancRefused | No
     except (OrthancUnreachable, OrthancRefused) as error:
         return error
     return None
-
-
-def _about(claim: Claim) -> dict[str, object]:
-    return {
-        "study_id": claim.study_id,
-        "delivery_id": claim.delivery_id,
-        "route": claim.route,
-        "destination": claim.destination,
-        "attempt": claim.attempt,
-    }
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

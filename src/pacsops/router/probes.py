@@ -30,7 +30,7 @@ class Probes:
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="echo")
 
     def step(self) -> float:
-        self._echo_all(breaker.claim_probes(self._site.database, most=AT_ONCE))
+        self._echo_all(breaker.claim_probes(self._site.database, self._site.modalities(), most=AT_ONCE))
         if time.monotonic() >= self._round_at:
             self._round_at = time.monotonic() + ROUND_SECONDS
             named = self._site.table.destinations if self._site.table else frozenset()

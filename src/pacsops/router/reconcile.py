@@ -20,7 +20,7 @@ from pacsops.observe.logs import EventLog
 from pacsops.orthanc import Orthanc, StudyHeader
 from pacsops.router.evaluate import evaluate, note_unreadable, touched_since
 from pacsops.router.site import Site
-from pacsops.routes import RouteTable, load_routes
+from pacsops.routes import RouteTable, Source, load_routes
 
 _LOG = EventLog("routing")
 _PAGE = 500
@@ -68,7 +68,8 @@ def reconcile(
             "no routes.yml has been accepted yet",
             hint="`orthanc routes --validate` shows why; is the router running?",
         )
-    return scan(Site(orthanc, database), load_routes(version.text), since, on_progress, apply=apply)
+    table = load_routes(version.text).of(Source.ORTHANC)
+    return scan(Site(orthanc, database), table, since, on_progress, apply=apply)
 
 
 def scan(

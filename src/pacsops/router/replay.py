@@ -17,7 +17,7 @@ from pacsops.orthanc import (
     facts_of_studies,
 )
 from pacsops.router.evaluate import touched_since
-from pacsops.routes import RouteTable, Send, StudyFacts, load_routes
+from pacsops.routes import RouteTable, Send, Source, StudyFacts, load_routes
 from pacsops.routes.replay import Difference, what_differs
 
 _PAGE = 200
@@ -43,13 +43,13 @@ def replay(
 ) -> Replay:
     """Ask both files about every study touched since a moment, and compare what they send.
 
-    Routes that decide alike in both are not asked. Studies' facts come in bulk from Orthanc's index; an image's file
-    is read only where a changed route looks at a tag that is not in it.
+    Only routes of what Orthanc receives; those that decide alike in both are not asked. Studies' facts come in bulk
+    from Orthanc's index; an image's file is read only where a changed route looks at a tag that is not in it.
 
     Raises:
         OrthancUnreachable, OrthancRefused
     """
-    before, after = what_differs(before, after)
+    before, after = what_differs(before.of(Source.ORTHANC), after.of(Source.ORTHANC))
     aet_of = {name: modality.aet for name, modality in all_modalities(orthanc).items()}
     difference, looked_at, scanned = Difference(), 0, 0
     if not before.routes and not after.routes:

@@ -8,21 +8,22 @@ from contextlib import suppress
 
 from pacsops import __version__
 from pacsops.database import Database
-from pacsops.database.migrate import require_current
+from pacsops.database.migrate import wait_until_current
+from pacsops.delivery.loop import Loop
+from pacsops.delivery.routes_watch import RoutesWatch
 from pacsops.delivery.versions import beat, withdraw
 from pacsops.errors import DatabaseUnreachable
 from pacsops.observe.logs import EventLog, write_to
 from pacsops.orthanc import Orthanc
 from pacsops.router.dispatcher import Dispatcher
 from pacsops.router.feed import Feed
-from pacsops.router.loop import Loop
 from pacsops.router.nightly import Nightly
 from pacsops.router.probes import Probes
 from pacsops.router.reconcile import scan_when_due
-from pacsops.router.routes_watch import RoutesWatch
 from pacsops.router.site import Site
 from pacsops.router.verify import Verifier
 from pacsops.router.wake import WakeListener
+from pacsops.routes import Source
 from pacsops.settings import Settings
 
 _LOG = EventLog("router")
@@ -45,7 +46,13 @@ class Router:
         self._probes = Probes(self.site)
         self._verifier = Verifier(self.site)
         self._nightly = Nightly(self.site, settings.reconcile_at)
-        watch = RoutesWatch(self.site, settings.routes_file)
+        watch = RoutesWatch(
+            self.site.database,
+            settings.routes_file,
+            Source.ORTHANC,
+            destinations=self.site.names_if_known,
+            take=self.site.take_routes,
+        )
         self._loops = [
             Loop("routes", watch.step),
             Loop("feed", self._feed.step, self.site.feed_wake),
@@ -112,26 +119,11 @@ def run(settings: Settings) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    if not _schema_is_current(Database(settings), stopping):
+    if not wait_until_current(
+        Database(settings), stopping, lambda error: _LOG.error("waiting_for_database", error=str(error))
+    ):
         return
     router = Router(settings)
     router.start()
     stopping.wait()
     router.stop()
-
-
-def _schema_is_current(database: Database, stopping: threading.Event) -> bool:
-    """Wait for PostgreSQL, which may start after us; False when told to stop meanwhile."""
-    said = False
-    while not stopping.is_set():
-        try:
-            require_current(database)
-        except DatabaseUnreachable as error:
-            if not said:
-                _LOG.error("waiting_for_database", error=str(error))
-                said = True
-            stopping.wait(1.0)
-        else:
-            database.close()
-            return True
-    return False

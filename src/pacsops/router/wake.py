@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from pacsops.delivery.loop import Wake
 from pacsops.errors import SettingsError
-from pacsops.router.loop import Wake
 
 
 class WakeListener:

@@ -10,7 +10,9 @@ from pacsops.routes.model import (
     Route,
     Selection,
     Send,
+    Source,
     StudyFacts,
+    When,
 )
 from pacsops.routes.problems import Problem, RoutesInvalid
 from pacsops.routes.table import RouteTable, unknown_destinations
@@ -29,7 +31,9 @@ __all__ = [
     "RoutesInvalid",
     "Selection",
     "Send",
+    "Source",
     "StudyFacts",
+    "When",
     "load_routes",
     "read_routes",
     "unknown_destinations",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pacsops.routes.conditions import Condition, unpadded
-from pacsops.routes.matching import matching_instances, selections
-from pacsops.routes.model import FieldMatch, InstanceFacts, Route, Selection, StudyFacts
+from pacsops.routes.matching import AetOf, matching_instances, selections
+from pacsops.routes.model import FieldMatch, InstanceFacts, Route, Selection, Source, StudyFacts
 
 _MOST_VALUES = 8
 """Distinct values of a field worth showing; a study of 2000 images may have as many."""
@@ -70,6 +70,8 @@ class RouteExplanation:
     def as_dict(self) -> dict[str, Any]:
         return {
             "route": self.route.name,
+            "source": self.route.source,
+            "when": self.route.when if self.route.source is Source.GATEWAY else None,
             "priority": self.route.priority,
             "deliver_within": self.route.deliver_within,
             "evaluated": self.evaluated,
@@ -91,7 +93,7 @@ class RouteExplanation:
         }
 
 
-def explain(routes: Iterable[Route], study: StudyFacts, aet_of: Mapping[str, str]) -> list[RouteExplanation]:
+def explain(routes: Iterable[Route], study: StudyFacts, aet_of: AetOf) -> list[RouteExplanation]:
     """Each of `routes`, in order of evaluation."""
     explanations = []
     ended_by: str | None = None
@@ -103,7 +105,7 @@ def explain(routes: Iterable[Route], study: StudyFacts, aet_of: Mapping[str, str
     return explanations
 
 
-def _explain(route: Route, study: StudyFacts, aet_of: Mapping[str, str], ended_by: str | None) -> RouteExplanation:
+def _explain(route: Route, study: StudyFacts, aet_of: AetOf, ended_by: str | None) -> RouteExplanation:
     evaluated = route.enabled and ended_by is None
     matching = matching_instances(route, study)
     matched = evaluated and bool(matching)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import yaml
@@ -20,7 +20,7 @@ from pacsops.routes.conditions import (
 )
 from pacsops.routes.document import MAX_BYTES, compose
 from pacsops.routes.fields import COMMON, UnknownField, field_named
-from pacsops.routes.model import MANUAL, FieldMatch, RetryPolicy, Route, Send
+from pacsops.routes.model import MANUAL, FieldMatch, RetryPolicy, Route, Send, Source, When
 from pacsops.routes.problems import Position, Problems, shown
 from pacsops.routes.table import RouteTable, report_unknown_destination
 
@@ -28,6 +28,8 @@ ROUTE_KEYS = (
     "name",
     "description",
     "enabled",
+    "source",
+    "when",
     "priority",
     "match",
     "action",
@@ -44,9 +46,17 @@ MAX_PATTERN = 1000
 LONGEST_DELIVERY = "30d"
 MATCH_EVERYTHING = 'match: {modality: {matches: ".*"}}'
 
+_Destinations = Mapping[Source, Collection[str] | None]
+"""What routes of each source may name; None: not known."""
 
-def read_routes(path: Path, *, destinations: Collection[str] | None = None) -> RouteTable:
-    """Load the routes.yml at `path`.
+
+def read_routes(
+    path: Path,
+    *,
+    destinations: Collection[str] | None = None,
+    gateway_destinations: Collection[str] | None = None,
+) -> RouteTable:
+    """Load the routes.yml at `path`; see `load_routes`.
 
     Raises:
         RoutesInvalid: also when it cannot be read, is larger than 1 MiB or is not UTF-8.
@@ -74,26 +84,34 @@ def read_routes(path: Path, *, destinations: Collection[str] | None = None) -> R
         at = Position(content.count(b"\n", 0, error.start) + 1, 1)
         problems.add(at, f"the file is not UTF-8 text (byte 0x{content[error.start]:02x})")
         raise problems.refuse() from error
-    return load_routes(text, name=str(path), destinations=destinations)
+    return load_routes(text, name=str(path), destinations=destinations, gateway_destinations=gateway_destinations)
 
 
-def load_routes(text: str, *, name: str = "routes.yml", destinations: Collection[str] | None = None) -> RouteTable:
+def load_routes(
+    text: str,
+    *,
+    name: str = "routes.yml",
+    destinations: Collection[str] | None = None,
+    gateway_destinations: Collection[str] | None = None,
+) -> RouteTable:
     """Load routes from `text`; `name` is what problems call the file.
 
-    With `destinations`, a route that names any other is a problem too.
+    With `destinations` (for routes of what Orthanc receives) and `gateway_destinations` (for those of the gateway), a
+    route that names any other is a problem too.
 
     Raises:
         RoutesInvalid: for whatever text; with every problem at once.
     """
     problems = Problems(name)
     root = compose(text, problems)
-    routes = _routes(root, problems, destinations) if root is not None else []
+    known = {Source.ORTHANC: destinations, Source.GATEWAY: gateway_destinations}
+    routes = _routes(root, problems, known) if root is not None else []
     if problems:
         raise problems.refuse()
     return RouteTable(routes, text, name)
 
 
-def _routes(root: yaml.Node, problems: Problems, destinations: Collection[str] | None) -> list[Route]:
+def _routes(root: yaml.Node, problems: Problems, destinations: _Destinations) -> list[Route]:
     report = report_of(problems, None)
     if not is_mapping(root):
         if kind(root) == "nothing":
@@ -138,9 +156,7 @@ def _name_of(route: yaml.Node) -> str | None:
 class _Reader:
     """Reads one route. Where something is wrong it reports, and goes on with a default."""
 
-    def __init__(
-        self, problems: Problems, report: Report, name: str | None, destinations: Collection[str] | None
-    ) -> None:
+    def __init__(self, problems: Problems, report: Report, name: str | None, destinations: _Destinations) -> None:
         self._problems = problems
         self._report = report
         self._name = name
@@ -156,12 +172,16 @@ class _Reader:
                 allowed=_usable(MAX_ROUTE_NAME),
             )
         description = block.text("description", "")
+        source = block.choice("source", Source.ORTHANC)
+        when = self._when(block, source)
         match = self._match(block)
-        send, to = self._action(block)
+        send, to = self._action(block, self._destinations[source])
         return Route(
             name=self._name or "",
             description=description,
             enabled=block.boolean("enabled", True),
+            source=source,
+            when=when,
             priority=block.whole_number("priority", 100, -1_000_000, 1_000_000),
             match=match,
             send=send,
@@ -173,6 +193,14 @@ class _Reader:
             send_back=block.boolean("send_back", False),
             line=block.at.line,
         )
+
+    def _when(self, route: Block, source: Source) -> When:
+        entry = route.entries.get("when")
+        if entry is not None and source is not Source.GATEWAY:
+            self._report(
+                entry.at, "`when` is for routes of `source: gateway`; Orthanc's are asked about whole studies"
+            )
+        return route.choice("when", When.INSTANCE)
 
     def _match(self, route: Block) -> tuple[FieldMatch, ...]:
         node = route.require("match", f"to match every image write `{MATCH_EVERYTHING}`")
@@ -262,7 +290,7 @@ class _Reader:
         texts = (self._text(f"an entry of {what}", item) for item in node.value)
         return tuple(text for text in texts if text is not None)
 
-    def _action(self, route: Block) -> tuple[Send, list[tuple[str, Position]]]:
+    def _action(self, route: Block, known: Collection[str] | None) -> tuple[Send, list[tuple[str, Position]]]:
         if route.require("action", "write `action:` and under it `to:` with a destination") is None:
             return Send.STUDY, []
         action = route.block("action", ("send", "to"))
@@ -277,7 +305,7 @@ class _Reader:
             return send, []
         to: dict[str, Position] = {}
         for item in node.value if is_sequence(node) else [node]:
-            destination = self._destination(item)
+            destination = self._destination(item, known)
             if destination is None:
                 continue
             if destination in to:
@@ -285,7 +313,7 @@ class _Reader:
             to[destination] = start(item)
         return send, list(to.items())
 
-    def _destination(self, node: yaml.Node) -> str | None:
+    def _destination(self, node: yaml.Node, known: Collection[str] | None) -> str | None:
         usable = isinstance(node, yaml.ScalarNode) and kind(node) == "text"
         if not (usable and 0 < len(node.value) <= MAX_DESTINATION_NAME and node.value.isprintable()):
             self._report(
@@ -295,8 +323,8 @@ class _Reader:
             )
             return None
         name = str(node.value)
-        if self._destinations is not None:
-            report_unknown_destination(self._problems, self._name, name, start(node), self._destinations)
+        if known is not None:
+            report_unknown_destination(self._problems, self._name, name, start(node), known)
         return name
 
     def _retry(self, route: Block) -> RetryPolicy:

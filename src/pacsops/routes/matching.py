@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pacsops.routes.conditions import unpadded
 from pacsops.routes.model import FieldMatch, InstanceFacts, Route, Selection, Send, StudyFacts
 
+AetOf = Mapping[str, str | frozenset[str]]
+"""Destination → its AE title, or those of all that share its work, for the loop guard."""
+
 _RESOLUTION = frozenset({"Rows", "Columns", "InstanceNumber", "SOPInstanceUID"})
 """What `highest_resolution` decides by."""
 
@@ -30,7 +33,7 @@ def matching_instances(route: Route, study: StudyFacts) -> tuple[InstanceFacts, 
 
 
 def selections(
-    route: Route, matching: Collection[InstanceFacts], study: StudyFacts, aet_of: Mapping[str, str]
+    route: Route, matching: Collection[InstanceFacts], study: StudyFacts, aet_of: AetOf
 ) -> Iterator[Selection]:
     """What a route that `matching` satisfies sends, destination by destination."""
     for destination in route.destinations:
@@ -70,11 +73,12 @@ def _satisfying(fields: Iterable[FieldMatch], instances: Sequence[InstanceFacts]
     return instances
 
 
-def _without_sender(instances: Sequence[InstanceFacts], aet: str | None) -> list[InstanceFacts]:
+def _without_sender(instances: Sequence[InstanceFacts], aet: str | frozenset[str] | None) -> list[InstanceFacts]:
     """Leave out what came from `aet` itself. AE titles are case-sensitive, padding aside (PS3.5 section 6.2)."""
     if aet is None:
         return list(instances)
-    return [instance for instance in instances if unpadded(instance.sender_aet) != unpadded(aet)]
+    theirs = {unpadded(title) for title in ((aet,) if isinstance(aet, str) else aet)}
+    return [instance for instance in instances if unpadded(instance.sender_aet) not in theirs]
 
 
 def _portions(

@@ -30,6 +30,24 @@ class Send(StrEnum):
     """The one matching image with the most pixels."""
 
 
+class Source(StrEnum):
+    """Who receives what a route is about."""
+
+    ORTHANC = "orthanc"
+    GATEWAY = "gateway"
+
+
+class When(StrEnum):
+    """How much a route of the gateway waits for before it sends."""
+
+    INSTANCE = "instance"
+    """Nothing: what has come leaves, and what comes later follows."""
+    SERIES_STABLE = "series_stable"
+    """A series, until no image has come into it for a while."""
+    STUDY_STABLE = "study_stable"
+    """The whole study, likewise."""
+
+
 class Backoff(StrEnum):
     """How the wait grows from one failed attempt to the next."""
 
@@ -78,7 +96,7 @@ class InstanceFacts:
 
 @dataclass(frozen=True, slots=True)
 class StudyFacts:
-    """What is known of one study, identified as Orthanc does."""
+    """What is known of one study, identified as its source does."""
 
     study_id: str
     instances: tuple[InstanceFacts, ...]
@@ -105,6 +123,9 @@ class Route:
     destinations: tuple[str, ...]
     description: str = ""
     enabled: bool = True
+    source: Source = Source.ORTHANC
+    when: When = When.INSTANCE
+    """Of the gateway's routes only: Orthanc's are always asked about whole studies."""
     priority: int = 100
     send: Send = Send.STUDY
     retry: RetryPolicy = RetryPolicy()
@@ -126,6 +147,6 @@ class Selection:
     destination: str
     level: Level
     resource_id: str
-    """Orthanc's identifier of the study, series or instance."""
+    """The source's identifier of the study, series or instance."""
     instances: tuple[str, ...]
-    """Orthanc's identifiers, sorted, never empty."""
+    """The source's identifiers, sorted, never empty."""

@@ -15,7 +15,7 @@ from pacsops.routes.conditions import OF_ONE_TEXT, OF_SEVERAL_TEXTS
 from pacsops.routes.durations import PATTERN
 from pacsops.routes.fields import COMMON
 from pacsops.routes.loader import MAX_DESTINATION_NAME, MAX_PATTERN, MAX_ROUTE_NAME
-from pacsops.routes.model import Backoff, RetryPolicy, Send
+from pacsops.routes.model import Backoff, RetryPolicy, Send, Source, When
 
 PATH = Path(__file__).with_name("routes.schema.json")
 
@@ -35,6 +35,11 @@ _SEND = {
     Send.SERIES: "series: every series with a matching image, whole",
     Send.INSTANCE: "instance: every matching image by itself",
     Send.HIGHEST_RESOLUTION: "highest_resolution: the one matching image with the most pixels",
+}
+_WHEN = {
+    When.INSTANCE: "instance: what has come leaves, what comes later follows",
+    When.SERIES_STABLE: "series_stable: a series, once no image has come into it for a while",
+    When.STUDY_STABLE: "study_stable: the study, likewise",
 }
 
 
@@ -102,6 +107,16 @@ def _route() -> dict[str, Any]:
                 "description": "false: skipped, but still checked.",
                 "type": "boolean",
                 "default": True,
+            },
+            "source": {
+                "description": "Who received the images: Orthanc, or pacsops' own gateway.",
+                "enum": [str(source) for source in Source],
+                "default": str(Source.ORTHANC),
+            },
+            "when": {
+                "description": f"With source: gateway; {'; '.join(_WHEN[when] for when in When)}",
+                "enum": [str(when) for when in When],
+                "default": str(When.INSTANCE),
             },
             "priority": {
                 "description": "Lower is looked at, and delivered, first.",

@@ -33,7 +33,9 @@ def shadowed(routes: Iterable[Route]) -> list[tuple[Route, Route]]:
 
 def _takes_all_of(final: Route, route: Route) -> bool:
     """Whether each image that satisfies `route` satisfies `final`, whose every line follows from one of `route`."""
-    return all(any(_implies(said, wanted) for said in route.match) for wanted in final.match)
+    return final.source is route.source and all(
+        any(_implies(said, wanted) for said in route.match) for wanted in final.match
+    )
 
 
 def _implies(said: FieldMatch, wanted: FieldMatch) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from pacsops.routes import explain, matching
 from pacsops.routes.explain import RouteExplanation
-from pacsops.routes.model import Route, Selection, StudyFacts
+from pacsops.routes.matching import AetOf
+from pacsops.routes.model import Route, Selection, Source, StudyFacts, When
 from pacsops.routes.problems import Position, Problem, Problems
 
 
@@ -29,15 +30,32 @@ class RouteTable:
         """Every destination a route names, disabled ones included: enabling a route must not surprise."""
         return frozenset(destination for route in self.routes for destination in route.destinations)
 
-    def select(self, study: StudyFacts, aet_of: Mapping[str, str]) -> list[Selection]:
+    def of(self, source: Source) -> RouteTable:
+        """The routes of what one source receives; text and hash stay those of the file."""
+        return RouteTable((route for route in self.routes if route.source is source), self.text, self.name)
+
+    @property
+    def keywords(self) -> frozenset[str]:
+        """The DICOM keywords that enabled routes look at."""
+        return frozenset(
+            field.field.keyword
+            for route in self.routes
+            if route.enabled
+            for field in route.match
+            if field.field.keyword is not None
+        )
+
+    def select(self, study: StudyFacts, aet_of: AetOf, *, when: When | None = None) -> list[Selection]:
         """What is to be sent where. `aet_of`: destination → its AE title, for the loop guard.
 
+        `when`: only by the routes that wait for this; a final one that waits for anything else still ends the list.
         An image is left out of what goes to the system it came from, unless the route says `send_back`;
         a selection left empty by that is none. The order of `study.instances` does not matter.
         """
         return [
             selection
             for route, matching_instances in matching.matching_routes(self.routes, study)
+            if when is None or route.when is when
             for selection in matching.selections(route, matching_instances, study, aet_of)
         ]
 
@@ -53,7 +71,7 @@ class RouteTable:
         """
         return matching.instances_needing(self.routes, study, indexed)
 
-    def explain(self, study: StudyFacts, aet_of: Mapping[str, str] | None = None) -> list[RouteExplanation]:
+    def explain(self, study: StudyFacts, aet_of: AetOf | None = None) -> list[RouteExplanation]:
         """Why each route matches or not. Without `aet_of` the selections ignore the loop guard."""
         return explain.explain(self.routes, study, aet_of or {})
 

@@ -306,12 +306,12 @@ def test_all_that_is_under_way_to_an_unknown_destination_opens_it_once(database:
 
 def test_two_routers_do_not_probe_the_same_destination(database: Database) -> None:
     fail_over_and_over(database, "PACS", 5)
-    assert breaker.claim_probes(database) == []
+    assert breaker.claim_probes(database, ["PACS"]) == []
     with database.transaction() as tx:
         tx.run("UPDATE destination_health SET next_probe_at = now()")
 
-    assert breaker.claim_probes(database) == ["PACS"]
-    assert breaker.claim_probes(database) == []
+    assert breaker.claim_probes(database, ["PACS"]) == ["PACS"]
+    assert breaker.claim_probes(database, ["PACS"]) == []
 
 
 def test_a_long_outage_is_probed_less_often_but_every_minute(database: Database) -> None:
@@ -319,7 +319,7 @@ def test_a_long_outage_is_probed_less_often_but_every_minute(database: Database)
     with database.transaction() as tx:
         tx.run("UPDATE destination_health SET next_probe_at = now(), opened_at = now() - interval '1 day'")
 
-    breaker.claim_probes(database)
+    breaker.claim_probes(database, ["PACS"])
 
     assert 50 < probe_wait(database) <= 60
 
@@ -327,9 +327,9 @@ def test_a_long_outage_is_probed_less_often_but_every_minute(database: Database)
 def test_an_operators_retry_asks_the_destination_at_once(database: Database) -> None:
     delivery_id = promise(database, retry=ONCE)
     outcomes.fail(database, take(database), REFUSED)
-    assert breaker.claim_probes(database) == []
+    assert breaker.claim_probes(database, ["PACS"]) == []
 
     desk.retry(database, DeliveryFilter(delivery_ids=(delivery_id,)), by="operator")
 
     assert state(database, delivery_id) is Status.PENDING
-    assert breaker.claim_probes(database) == ["PACS"]
+    assert breaker.claim_probes(database, ["PACS"]) == ["PACS"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from pacsops.delivery.loop import Wake
 from pacsops.errors import SettingsError
-from pacsops.router.loop import Wake
 from pacsops.router.wake import WakeListener
 
 

@@ -114,7 +114,7 @@ def _rules(site: Site) -> Rules | None:
 def destination_deliveries(site: Site) -> Iterator[Finding]:
     """What deliveries met at each destination: open breakers, failures, destinations that Orthanc lost."""
     known = site.destination_health
-    states = destination_states(site.modalities_if_known, known, _rules(site))
+    states = destination_states(site.modalities_if_known, known, _rules(site), site.gateway_destinations)
     troubled = 0
     for state in states:
         if state.issue is not None:
@@ -158,6 +158,10 @@ def stuck_by_outage(site: Site) -> Iterator[Finding]:
         modality.name: isinstance(answered, DestinationAnswer) and answered.echo.ok
         for modality, answered in side_by_side(partial(_ask, site), there, at_once=AT_ONCE)
     }
+    for name in site.gateway_destinations.keys() - modalities.keys():
+        # The gateway asks for itself, once a minute.
+        found = site.destination_health.get(name)
+        answering[name] = found is not None and found.last_echo_ms is not None
     for name, each in stuck.items():
         owed = deliveries(len(each.delivery_ids))
         if answering.get(name):

@@ -16,7 +16,7 @@ from pacsops.doctor.finding import Figure, Finding, Fix, error, ok, warning
 from pacsops.doctor.rules import Rules
 from pacsops.doctor.site import Site
 from pacsops.errors import FixRefused
-from pacsops.routes import RoutesInvalid, load_routes, unknown_destinations
+from pacsops.routes import RoutesInvalid, Source, load_routes, unknown_destinations
 from pacsops.routes.durations import as_text
 from pacsops.routes.shadowing import shadowed
 from pacsops.words import ago, count, deliveries, lasting, moment, now, studies
@@ -160,8 +160,8 @@ def _write_back(file: Path, text: str) -> Callable[[str], str]:
 @check("routes-destinations", section=Section.ROUTING)
 def routes_destinations(site: Site) -> Iterator[Finding]:
     """Whether Orthanc knows every destination that a route names."""
-    rules, modalities = site.rules, site.modalities
-    unknown = sorted({problem.message for problem in unknown_destinations(rules.table, modalities)})
+    table, modalities = site.rules.table.of(Source.ORTHANC), site.modalities
+    unknown = sorted({problem.message for problem in unknown_destinations(table, modalities)})
     for name in unknown:
         yield warning(
             f"routes.yml: {name}; its deliveries wait until Orthanc knows it.",
@@ -169,7 +169,7 @@ def routes_destinations(site: Site) -> Iterator[Finding]:
             subject=name,
         )
     if not unknown:
-        yield ok(f"Orthanc knows each of {count(len(rules.table.destinations), 'destination')} that routes name")
+        yield ok(f"Orthanc knows each of {count(len(table.destinations), 'destination')} that routes name")
 
 
 @check("routes-shadowed", section=Section.ROUTING)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from tests.support.network import eventually
 
+from pacsops.delivery.loop import Loop, Wake
 from pacsops.errors import DatabaseUnreachable
-from pacsops.router.loop import Loop, Wake
 
 
 @contextmanager

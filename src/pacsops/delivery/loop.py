@@ -1,4 +1,4 @@
-"""One duty of the router, done again and again in a thread that nothing ends but a stop."""
+"""One duty of a service, done again and again in a thread that nothing ends but a stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pacsops.errors import PacsopsError
 from pacsops.observe.logs import EventLog
 
-_LOG = EventLog("router")
 _LONGEST_PAUSE = 5.0
 
 
@@ -34,10 +33,13 @@ class Loop:
     hours.
     """
 
-    def __init__(self, name: str, step: Callable[[], float], wake: Wake | None = None) -> None:
+    def __init__(
+        self, name: str, step: Callable[[], float], wake: Wake | None = None, *, service: str = "router"
+    ) -> None:
         self.name = name
         self.trouble: str | None = None
         """What keeps the duty from being done, for `orthanc status`."""
+        self._log = EventLog(service)
         self._step = step
         self._wake = wake or Wake()
         self._stopping = threading.Event()
@@ -61,7 +63,7 @@ class Loop:
             try:
                 pause = self._step()
                 if failures:
-                    _LOG.info("duty_resumed", component=self.name, seconds=round(time.monotonic() - since, 1))
+                    self._log.info("duty_resumed", component=self.name, seconds=round(time.monotonic() - since, 1))
                 failures, self.trouble = 0, None
             except Exception as error:  # noqa: BLE001 (a duty that ends for good loses studies; it is logged and tried again)
                 failures += 1
@@ -77,7 +79,7 @@ class Loop:
         # A defect is told by type and place only: its message may hold what it worked on.
         words = str(error) if expected else f"{type(error).__name__} at {_place(error)}"
         if first or words != self.trouble:
-            _LOG.error("duty_interrupted", component=self.name, error=words)
+            self._log.error("duty_interrupted", component=self.name, error=words)
         self.trouble = words
 
 

@@ -1,0 +1,86 @@
+"""Destinations of gateway.yml as the sending sees them, and their limits as PostgreSQL holds them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final
+
+from pacsops.database import Database
+from pacsops.delivery import breaker
+from pacsops.delivery.model import ErrorClass
+from pacsops.dimse import Peer, TlsFailed, tls_context
+from pacsops.errors import UnknownDestination
+from pacsops.gateway.configuration import Configuration, Destination
+from pacsops.gateway.stored import outgoing
+from pacsops.sending.outlet import Outgoing, Target
+from pacsops.settings import Settings
+
+SOURCE: Final = "gateway"
+
+
+class SpoolOutlet:
+    """The gateway's `Outlet`: instances of its spool, destinations of the gateway.yml in force."""
+
+    source = SOURCE
+    trouble = ErrorClass.GATEWAY
+
+    def __init__(self, settings: Settings, database: Database, configuration: Callable[[], Configuration]) -> None:
+        self._settings = settings
+        self._database = database
+        self._configuration = configuration
+        self._tls = Certificates(settings)
+
+    def target(self, destination: str) -> Target:
+        found = self._configuration().destinations.get(destination)
+        if found is None:
+            raise UnknownDestination(f"gateway.yml has no destination {destination}")
+        tls = self._tls.context() if found.tls else None
+        peer = Peer(found.host, found.port, found.aet, tls)
+        return Target(peer, self._settings.gateway_aet, found.associations)
+
+    def items(self, ids: Collection[str]) -> list[Outgoing]:
+        return outgoing(self._database, self._settings.gateway_spool, ids)
+
+
+class Certificates:
+    """The site's certificates, read anew when the files are: a context for each reading, so associations are kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._files = (settings.gateway_certificate, settings.gateway_key, settings.gateway_trusted)
+        self._read: tuple[object, ssl.SSLContext] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """
+        Raises:
+            TlsFailed: there are none, or they are unfit.
+        """
+        certificate, key, trusted = self._files
+        if certificate is None or key is None or trusted is None:
+            raise TlsFailed("the gateway has no certificate to show: GATEWAY_CERTIFICATE is not set")
+        try:
+            stamp = [_stamp(path) for path in (certificate, key, trusted)]
+            if self._read is None or self._read[0] != stamp:
+                self._read = stamp, tls_context(certificate, key, trusted)
+        except OSError as error:
+            raise TlsFailed(f"the gateway's certificates cannot be used: {error.strerror or error}") from error
+        return self._read[1]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def set_limits(database: Database, destinations: Collection[Destination]) -> None:
+    """As many deliveries at a time as gateway.yml has associations."""
+    with database.transaction() as tx:
+        for destination in sorted(destinations, key=lambda each: each.name):
+            breaker.know(tx, destination.name)
+            tx.run(
+                "UPDATE destination_health SET max_concurrency = %(n)s"
+                " WHERE destination = %(name)s AND max_concurrency <> %(n)s",
+                n=destination.associations,
+                name=destination.name,
+            )
