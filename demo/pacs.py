@@ -9,7 +9,7 @@ from pathlib import Path
 from stage import StoryEnds
 
 from pacsops.errors import PacsopsError
-from pacsops.orthanc.client import OrthancClient
+from pacsops.orthanc import Orthanc
 from pacsops.settings import Settings
 
 RESULT = "AI_RESULT"
@@ -36,7 +36,7 @@ class Pacs:
     """Orthanc, asked by REST with the site's own settings."""
 
     def __init__(self, demo: Path) -> None:
-        self._client = OrthancClient.of(Settings.load(demo / ".env"))
+        self._client = Orthanc.of(Settings.load(demo / ".env"))
 
     def has(self, study_uid: str) -> Holding:
         """Its images of a study; none where it does not know it.

@@ -195,7 +195,7 @@ async def test_a_handler_with_a_defect_fails_one_instance_and_names_no_patient(
 
 @in_loop
 async def test_who_only_looks_whether_the_port_is_open_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Health checks do, every ten seconds; who broke off after a word is told of."""
+    """Health checks do, every ten seconds."""
     with caplog.at_level(logging.INFO, logger="pacsops.dimse"):
         async with serve("127.0.0.1", 0, Handlers(), policy()) as acceptor:
             for words in (b"", b"\x00\x07"):
