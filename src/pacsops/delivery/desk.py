@@ -268,7 +268,7 @@ def unevaluated(database: Database, limit: int = 20) -> list[UnevaluatedStudy]:
     with database.transaction() as tx:
         rows = tx.all(
             f"""
-            SELECT study_id, trouble, arrived_at FROM routing_study
+            SELECT source, study_id, trouble, arrived_at FROM routing_study
              WHERE deleted_at IS NULL AND ({_UNEVALUATED})
              ORDER BY trouble IS NULL, arrived_at LIMIT %(limit)s
             """,  # noqa: S608

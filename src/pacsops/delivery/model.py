@@ -167,8 +167,10 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnevaluatedStudy:
-    """A study no route could be asked about; `trouble` says why, None: it was not tried or waits to be stable."""
+    """A study no route could be asked about, or not about all of its files; `trouble` says why, None: it was not
+    tried or waits to be stable."""
 
+    source: str
     study_id: str
     trouble: str | None
     arrived_at: datetime
