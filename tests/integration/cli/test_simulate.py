@@ -176,7 +176,8 @@ def test_a_peer_that_rejects_or_is_not_there_is_an_error_with_the_way_on(cli: Co
     with Peer("EDGE", rejects=True) as peer:
         rejected = cli("simulate", "scanner", str(folder), "--calling-aet", "NOPE_AET", *at(peer))
     assert rejected.exit_code == 2
-    assert "rejects NOPE_AET: Called AE title not recognised" in rejected.stderr
+    assert "NOPE_AET is rejected by EDGE" in rejected.stderr
+    assert "Called AE title not recognised" in rejected.stderr
     assert "gateway.yml" in rejected.stderr
     nobody = cli.json("simulate", "scanner", str(folder), "--host", "127.0.0.1", "--port", str(free_port()))
     assert (nobody["error"]["kind"], nobody["exit_code"]) == ("NothingSent", 2)
