@@ -209,6 +209,8 @@ class DestinationHealth:
     last_echo_ms: int | None
     verify: str
     """How it is asked for what it took: none, find, storage_commitment."""
+    transport: str
+    """Who sends there what Orthanc received: orthanc, or the router itself: direct."""
     waiting: int
     stuck: int
 
