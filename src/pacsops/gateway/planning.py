@@ -182,7 +182,7 @@ def loop_guard(configuration: Configuration) -> AetOf:
 
 
 def facts_of(tx: Transaction, study_uid: str, spool: Path, keywords: frozenset[str]) -> StudyFacts:
-    """What is known of a study, for `orthanc routes explain`; the spool, where it is here, tells the other `keywords`.
+    """What is known of a study, for `orthanc routes explain`; the spool, where it is here, tells more `keywords`.
 
     Changes nothing.
     """

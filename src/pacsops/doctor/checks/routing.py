@@ -301,9 +301,12 @@ def unevaluated(site: Site) -> Iterator[Finding]:
         return
     first = desk.unevaluated(site.db)[0]
     why = first.trouble or "not evaluated yet"
+    look = f"`orthanc history {first.study_id[:13]}` and `orthanc logs --service router`"
+    if first.source == Source.GATEWAY:
+        look = f"`orthanc status --study {first.study_id}` and `orthanc logs --service gateway`"
     yield warning(
         f"{studies(counts.unevaluated)} received, but no route can be asked: {why}.",
-        f"`orthanc history {first.study_id[:13]}` and `orthanc logs --service router`",
+        look,
         studies=counts.unevaluated,
         first=first.study_id,
     )
