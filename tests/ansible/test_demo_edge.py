@@ -17,7 +17,7 @@ from tests.support.network import eventually
 from pacsops.orthanc import Orthanc
 from pacsops.settings import Settings
 
-pytestmark = pytest.mark.timeout(600)  # a deployment starts nine services
+pytestmark = pytest.mark.timeout(1500)  # a deployment starts nine services
 
 WORKERS = ("app01", "app02", "app03", "app04", "app05")
 

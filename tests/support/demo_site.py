@@ -42,7 +42,7 @@ class DemoSite:
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         self.shown += done.stdout + done.stderr
