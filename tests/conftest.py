@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
 from tests.support.orthanc import OrthancServer
 from tests.support.postgres import PostgresServer
@@ -11,6 +12,13 @@ from tests.support.postgres import PostgresServer
 from pacsops.database import Database
 from pacsops.database.migrate import migrate
 from pacsops.settings import Settings
+
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+hypothesis.settings.register_profile(
+    "pacsops", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("pacsops")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -360,7 +360,6 @@ def test_whatever_happens_in_whatever_order_the_database_keeps_its_promises(
         settings=settings(
             max_examples=100,
             stateful_step_count=40,
-            deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),

@@ -88,7 +88,7 @@ def test_the_conversation_itself_is_answered() -> None:
     assert [one.sha256 for one in receiver.kept] == [DIGEST] * 2
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 3000), max_size=30))
 def test_how_bytes_are_cut_into_packets_does_not_matter(pieces: list[int]) -> None:
     answer, receiver = heard(CONVERSATION, pieces)
@@ -97,7 +97,7 @@ def test_how_bytes_are_cut_into_packets_does_not_matter(pieces: list[int]) -> No
     assert [one.sha256 for one in receiver.kept] == [DIGEST] * 2
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(0, len(CONVERSATION) - 1), st.integers(0, 255)), max_size=5),
     st.integers(0, len(CONVERSATION)),
@@ -113,7 +113,7 @@ def test_damaged_and_truncated_conversations_end(damage: list[tuple[int, int]], 
     assert all(one.length <= len(CONTENT) for one in receiver.kept)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.binary(max_size=300), st.booleans())
 def test_noise_ends(noise: bytes, associated: bool) -> None:
     association = CONVERSATION[: 6 + int.from_bytes(CONVERSATION[2:6], "big")] if associated else b""

@@ -172,7 +172,7 @@ def test_a_canary_goes_only_where_canaries_may(complete: SpooledGateway) -> None
     assert [chosen.destination for chosen in evaluation.selections] == ["PACS"]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.sampled_from(["take", "restart", "scan", "deliver", "settle"]), min_size=3, max_size=10),
     st.randoms(use_true_random=False),
