@@ -13,7 +13,6 @@ from pacsops.database import Database
 from pacsops.database.migrate import migrate
 from pacsops.settings import Settings
 
-
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile(
     "pacsops", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
