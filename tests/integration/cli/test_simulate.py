@@ -157,6 +157,19 @@ def test_a_text_beyond_the_files_character_set_does_not_spoil_its_others(cli: Co
     assert (str(got.PatientName), got.SeriesDescription) == ("Müller^Jörg", "頭部")
 
 
+def test_a_file_that_cannot_be_written_over_does_not_keep_the_others(cli: CommandLine, folder: Path) -> None:
+    broken = folder / "one" / "0.dcm"
+    dataset = dcmread(broken)
+    del dataset.SOPInstanceUID
+    broken.write_bytes(part10(dataset))
+    with Peer("EDGE") as peer:
+        sent = cli.json("simulate", "scanner", str(folder), "--patient-id", "EDGE", *at(peer))
+    assert (sent["sent"], sent["not_sent"], sent["exit_code"]) == (3, 1, 2)
+    [lost] = [each for each in sent["images"] if each["outcome"] == "not sent"]
+    assert lost["source"] == str(broken)
+    assert "cannot be written over" in lost["reason"]
+
+
 def test_what_is_refused_is_told_by_its_reason_and_the_rest_is_sent(cli: CommandLine, folder: Path) -> None:
     answers = iter([0xA700, 0x0000, 0xB000, 0xA700])
     with Peer("EDGE", status=lambda _: next(answers)) as peer:

@@ -14,12 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.dimse import in_loop, local, policy
+from tests.support.dimse import EXPLICIT, in_loop, local, policy
 from tests.support.receiver import ct_files, data_set_of
 
-from pacsops.dimse import Handlers, OperationFailed, StoredInstance, Terms, associate, contexts_to_store, serve
+from pacsops.dimse import (
+    Handlers,
+    Instance,
+    OperationFailed,
+    StoredInstance,
+    Terms,
+    associate,
+    contexts_to_store,
+    file_meta,
+    serve,
+)
 from pacsops.gateway import durable
-from pacsops.gateway.durable import Folder, Keeper
+from pacsops.gateway.durable import Folder, Keeper, TooManyVersions
 from pacsops.gateway.faults import Faults
 from pacsops.gateway.part import Part
 from pacsops.gateway.receiver import Receiver
@@ -300,3 +310,21 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_are_not(spool
     assert clear_leftovers(spool) == 2
 
     assert list(receiving_folder.iterdir()) == [of_the_living]
+
+
+def test_contents_of_one_uid_have_an_end(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (spool / RECEIVING).mkdir()
+    monkeypatch.setattr(durable, "MOST_VERSIONS", 3)
+    keeper = Keeper(spool)
+
+    def kept(content: bytes) -> str:
+        part = Part(spool, file_meta(Instance("1.2", "1.2.3", EXPLICIT)))
+        part.write([memoryview(content)])
+        return keeper.keep(part, "1.2", "1.2.3").file
+
+    image = [b"\x08\0\x60\0CS\x02\0C" + bytes([number]) for number in range(4)]
+    assert [kept(one) for one in image[:3]] == ["1.2/1.2.3.dcm", "1.2/1.2.3~2.dcm", "1.2/1.2.3~3.dcm"]
+    with pytest.raises(TooManyVersions):
+        kept(image[3])
+    assert kept(image[1]) == "1.2/1.2.3~2.dcm"
+    assert not list((spool / RECEIVING).iterdir())
