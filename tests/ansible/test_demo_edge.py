@@ -112,7 +112,7 @@ def test_a_sender_who_is_not_allowed_is_rejected_and_the_log_says_who_it_was(edg
     refused = edge.site.orthanc("simulate", "scanner", "--generate", "1", "--calling-aet", "NOPE_AET")
 
     assert refused.returncode == 2
-    assert "rejects NOPE_AET" in refused.stderr
+    assert "NOPE_AET is rejected by MINI_EDGE" in refused.stderr
     logged = edge.site.orthanc("logs", "--service", "gateway", "--no-follow", "--grep", "NOPE_AET")
     assert "Calling AE title not recognised" in logged.stdout
 
@@ -166,8 +166,8 @@ def test_every_image_can_be_traced(edge: Edge) -> None:
         assert len(reached) == 2, "the PACS and one worker"
         assert all(delivery["delivered"] for delivery in reached.values())
     logged = edge.site.orthanc("logs", "--study", study_uid, "--no-follow").stdout
-    assert "originals_to_pacs" in logged
-    assert "originals_to_ai" in logged
+    assert "PACS: Delivered" in logged
+    assert "→ APP0" in logged
 
 
 def test_the_doctor_finds_nothing_wrong(edge: Edge) -> None:
