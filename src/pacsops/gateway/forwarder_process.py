@@ -17,7 +17,7 @@ from pacsops.gateway.ingest import Ingest
 from pacsops.gateway.planning import Planner
 from pacsops.gateway.retention import Retention
 from pacsops.gateway.watch import ConfigurationWatch
-from pacsops.observe.logs import EventLog, write_to
+from pacsops.observe.logs import EventLog
 from pacsops.routes import RouteTable, Source
 from pacsops.settings import Settings
 
@@ -106,7 +106,6 @@ def run(settings: Settings) -> None:
     Raises:
         SchemaMismatch: the database is not migrated.
     """
-    write_to()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -1,4 +1,4 @@
-"""Routes of what Orthanc receives and of what the gateway receives stand in one file and keep out of each other's way."""
+"""Routes of what Orthanc and of what the gateway receives stand in one file, and keep out of each other's way."""
 
 from __future__ import annotations
 
