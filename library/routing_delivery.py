@@ -138,7 +138,9 @@ def give_order(params: Mapping[str, Any], *, dry_run: bool) -> list[dict[str, An
             f"nothing was ever promised to a destination {params['destination']}", hint="`orthanc destinations`"
         )
     wanted = desk.DeliveryFilter(
-        study_id=desk.find_study(database, params["study"]).study_id if params["study"] else None,
+        study_ids=tuple(study.study_id for study in desk.find_studies(database, params["study"]))
+        if params["study"]
+        else (),
         delivery_ids=tuple(params["deliveries"] or ()),
         destination=params["destination"],
         route=params["route"],

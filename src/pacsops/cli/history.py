@@ -44,13 +44,15 @@ def history(site: Site, study: str, as_json: bool) -> None:
 
     STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number.
     """
-    record = _find(site, study)
-    events = desk.timeline(site.db, record.study_id)
-    deliveries = desk.deliveries(site.db, study_id=record.study_id)
+    studies = _find(site, study)
+    ids = tuple(each.study_id for each in studies)
+    events = desk.timeline(site.db, ids)
+    deliveries = desk.deliveries(site.db, study_id=ids)
     if as_json:
         write_json(
             {
-                "study": asdict(record),
+                "study": asdict(studies[0]),
+                "studies": [asdict(each) for each in studies],
                 "timeline": [asdict(event) for event in events],
                 "deliveries": [delivery.as_dict() for delivery in deliveries],
             }
@@ -58,17 +60,18 @@ def history(site: Site, study: str, as_json: bool) -> None:
         return
     busy = [delivery for delivery in deliveries if delivery.status in WAITING]
     why = reasons(busy, desk.destination_health(site.db) if busy else {}, now())
-    _print(Page(), record, events, deliveries, why, said=study)
+    _print(Page(), studies, events, deliveries, why, said=study)
 
 
-def _find(site: Site, name: str) -> StudyRecord:
-    """
+def _find(site: Site, name: str) -> tuple[StudyRecord, ...]:
+    """The study as Orthanc and as the gateway know it.
+
     Raises:
         UnknownStudy: nobody knows it, or only Orthanc does so far.
         AmbiguousStudy
     """
     try:
-        return desk.find_study(site.db, name)
+        return desk.find_studies(site.db, name)
     except UnknownStudy:
         with suppress(OrthancUnreachable, OrthancRefused):
             if site.orthanc.lookup(name):
@@ -82,21 +85,24 @@ def _find(site: Site, name: str) -> StudyRecord:
 
 def _print(
     page: Page,
-    study: StudyRecord,
+    studies: Sequence[StudyRecord],
     events: Sequence[TimelineEvent],
     deliveries: Sequence[Delivery],
     why: Mapping[int, str],
     *,
     said: str,
 ) -> None:
+    study = studies[0]
+    sender = {each.source: each.sender_aet for each in studies}
     page.title("📋", f"ROUTING HISTORY: {page.study(study.study_id)}")
     page.section("STUDY INFO")
-    page.facts(_about(study))
+    page.facts(_about(studies))
     page.section("TIMELINE")
     for event in events:
         sign, headline, details = EVENTS[event.event](event, event.detail)
-        if event.event is Event.STUDY_RECEIVED and study.sender_aet:
-            details = [f"Source: {study.sender_aet}"]
+        if event.event is Event.STUDY_RECEIVED:
+            by = [f"By: {_SOURCES[event.source]}"] if event.source != "orthanc" or len(studies) > 1 else []
+            details = by + [f"Source: {aet}" for aet in [sender.get(event.source)] if aet]
         page.line(f"{timestamp(event.at)}  {mark(sign)}{headline}")
         for detail in details:
             page.line(detail, indent=23)
@@ -126,19 +132,26 @@ def _print(
     page.actions(_ways_on(to_type(study.study_id, said), deliveries))
 
 
-def _about(study: StudyRecord) -> list[tuple[str, str]]:
+_SOURCES = {"orthanc": "Orthanc", "gateway": "the gateway"}
+
+
+def _about(studies: Sequence[StudyRecord]) -> list[tuple[str, str]]:
+    study = studies[0]
+    routes = dict.fromkeys(route for each in studies for route in each.matched_routes)
     patient = study.patient_name or "–"
     unmatched = "none matched" if study.evaluated_at else "not evaluated yet"
     rows = [
         ("Patient", f"{patient} (MRN: {study.patient_id})" if study.patient_id else patient),
         ("Study", study.study_description or "–"),
         ("Date", study.study_date.isoformat() if study.study_date else "–"),
-        ("Images", count(study.instance_count, "instance")),
+        ("Images", count(max(each.instance_count for each in studies), "instance")),
         ("Study UID", study.study_uid or "–"),
         ("Accession", study.accession_number or "–"),
-        ("Orthanc id", study.study_id),
-        ("Routes", ", ".join(study.matched_routes) or unmatched),
+        *([("Orthanc id", study.study_id)] if study.source == "orthanc" else []),
+        ("Routes", ", ".join(routes) or unmatched),
     ]
+    if [each.source for each in studies] != ["orthanc"]:
+        rows.append(("Held by", " and ".join(_SOURCES[each.source] for each in studies)))
     if study.deleted_at:
         rows.append(("Deleted", f"{timestamp(study.deleted_at)}: Orthanc no longer holds it"))
     return rows

@@ -186,7 +186,7 @@ def _about(site: Site, name: str) -> Wanted:
         UnknownStudy, AmbiguousStudy
     """
     try:
-        study = desk.find_study(site.db, name)
+        studies = desk.find_studies(site.db, name)
     except (DatabaseUnreachable, SchemaMismatch) as error:
         known = _from_orthanc(site, name, error)
         warn(f"{error}: lines that name only a delivery or a job of the study are not found.")
@@ -194,11 +194,10 @@ def _about(site: Site, name: str) -> Wanted:
     except UnknownStudy as error:
         known = _from_orthanc(site, name, error)
         return _Traces(frozenset(known), frozenset())
-    deliveries = desk.deliveries(site.db, study_id=study.study_id)
-    jobs = {
-        str(event.detail["job_id"]) for event in desk.timeline(site.db, study.study_id) if "job_id" in event.detail
-    }
-    words = {study.study_id, *jobs, *([study.study_uid] if study.study_uid else [])}
+    ids = tuple(study.study_id for study in studies)
+    deliveries = desk.deliveries(site.db, study_id=ids)
+    jobs = {str(event.detail["job_id"]) for event in desk.timeline(site.db, ids) if "job_id" in event.detail}
+    words = {*ids, *jobs, *(study.study_uid for study in studies if study.study_uid)}
     return _Traces(frozenset(words), frozenset(str(delivery.id) for delivery in deliveries))
 
 

@@ -164,18 +164,18 @@ def _wanted(database: Database, target: str | None, destination: str | None) -> 
         return DeliveryFilter(destination=destination)
     numbered = _delivery(database, target)
     try:
-        study = desk.find_study(database, target)
+        studies = desk.find_studies(database, target)
     except UnknownStudy as error:
         if numbered is None:
             raise UnknownStudy(f"no study and no delivery is known by {target!r}", hint=error.hint) from None
         return DeliveryFilter(delivery_ids=(numbered.id,), destination=destination)
     if numbered is not None:
         raise AmbiguousStudy(
-            f"{target} names study {study.study_id} and also delivery {numbered.id} of study {numbered.study_id}"
+            f"{target} names study {studies[0].study_id} and also delivery {numbered.id} of study {numbered.study_id}"
             f" to {numbered.destination}",
             hint="name the study by its Orthanc id, and --destination where only one delivery is meant",
         )
-    return DeliveryFilter(study_id=study.study_id, destination=destination)
+    return DeliveryFilter(study_ids=tuple(study.study_id for study in studies), destination=destination)
 
 
 def _of_group(database: Database, name: str, destination: str | None) -> DeliveryFilter:
@@ -295,6 +295,6 @@ def warn_of_silence(database: Database, retried: Sequence[Delivery]) -> None:
 def _see(database: Database, wanted: DeliveryFilter) -> str:
     if wanted.destination and (unheard := unheard_of(database, wanted.destination)):
         return unheard
-    if wanted.study_id:
-        return f"`orthanc history {to_type(wanted.study_id)}` shows how its deliveries stand"
+    if wanted.study_ids:
+        return f"`orthanc history {to_type(wanted.study_ids[0])}` shows how its deliveries stand"
     return "`orthanc show-stuck` and `orthanc show-pending` show what is open"

@@ -12,6 +12,7 @@ from pacsops.cli.health import Health, Issue, examine, for_how_long
 from pacsops.cli.parameters import json_option
 from pacsops.cli.render import Page, count, deliveries, lasting, moment, size, studies, write_json
 from pacsops.cli.site import Site, pass_site
+from pacsops.cli.study_status import study_status
 from pacsops.cli.watch import watch
 from pacsops.delivery.nightly import Reconciliation
 
@@ -30,9 +31,19 @@ _SIGNS = {"running": "✅", "down": "❌", "refused": "❌", "silent": "❌", "n
     metavar="SECONDS",
     help="With --watch: how often.",
 )
+@click.option("--study", metavar="STUDY", help="Each image of this study instead, and what became of it.")
 @click.pass_context
 @pass_site
-def status(site: Site, ctx: click.Context, as_json: bool, quiet: bool, watching: bool, interval: float) -> None:
+def status(
+    site: Site,
+    ctx: click.Context,
+    *,
+    as_json: bool,
+    quiet: bool,
+    watching: bool,
+    interval: float,
+    study: str | None,
+) -> None:
     """Show system status and health.
 
     \b
@@ -40,12 +51,21 @@ def status(site: Site, ctx: click.Context, as_json: bool, quiet: bool, watching:
       orthanc status
       orthanc status --quiet || echo "look at the PACS"
       orthanc status --watch --interval 2
+      orthanc status --study 1.2.840.113619.2.55.3 --json
 
     Asks Orthanc and PostgreSQL and takes what the router knows of the destinations; whatever does not answer is
     an issue, the rest is shown all the same.
 
-    Exit code: 0 healthy, 1 warnings, 2 errors; with --watch that of the last look.
+    With --study: an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number; each of
+    its images is queued, sending, sent or failed (or unrouted, where no route takes it).
+
+    Exit code: 0 healthy, 1 warnings, 2 errors; with --watch that of the last look; with --study 1 while an image
+    waits, 2 when one failed.
     """
+    if study is not None:
+        if watching or quiet:
+            raise click.UsageError("--study is asked once: without --watch and --quiet.")
+        ctx.exit(study_status(site, study, as_json=as_json))
     if watching:
         if as_json:
             raise click.UsageError("--watch is for people; ask again and again for --json.")

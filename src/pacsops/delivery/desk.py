@@ -43,6 +43,7 @@ __all__ = [
     "delivery",
     "destination_health",
     "failure_groups",
+    "find_studies",
     "find_study",
     "last_reconciliation",
     "methods",
@@ -91,7 +92,8 @@ _LATE_SECONDS = 900.0
 class DeliveryFilter:
     """Which deliveries an order is for; what is None does not restrict. Everything given must hold."""
 
-    study_id: str | None = None
+    study_ids: tuple[str, ...] = ()
+    """Of one study: each of its sources has its own."""
     delivery_ids: tuple[int, ...] = ()
     destination: str | None = None
     route: str | None = None
@@ -99,11 +101,19 @@ class DeliveryFilter:
 
 
 def find_study(database: Database, name: str) -> StudyRecord:
-    """The study of an Orthanc id (or six and more of its first characters), StudyInstanceUID or accession number.
+    """The first of `find_studies`: Orthanc's, where Orthanc has it."""
+    return find_studies(database, name)[0]
+
+
+def find_studies(database: Database, name: str) -> tuple[StudyRecord, ...]:
+    """One study as each source of the site knows it, Orthanc first.
+
+    Args:
+        name: Orthanc's id (or six and more of its first characters), StudyInstanceUID or accession number.
 
     Raises:
         UnknownStudy: none has it.
-        AmbiguousStudy: several have it; the message lists them.
+        AmbiguousStudy: several studies have it; the message lists them.
     """
     name = name.strip()
     # Empty is the accession number of every study without one; bytes that are no text come as surrogates.
@@ -115,21 +125,27 @@ def find_study(database: Database, name: str) -> StudyRecord:
             f"""
             SELECT {_STUDY} FROM routing_study
              WHERE study_id = %(name)s OR study_uid = %(name)s OR accession_number = %(name)s
-                OR (length(%(name)s) >= %(shortest)s AND study_id LIKE %(prefix)s)
+                OR (length(%(name)s) >= %(shortest)s AND study_id LIKE %(prefix)s AND source = 'orthanc')
              ORDER BY first_seen_at DESC LIMIT 20
             """,  # noqa: S608
             name=name,
             prefix=prefix,
             shortest=_SHORTEST_PREFIX,
         )
-    exact = [row for row in rows if name in (row["study_id"], row["study_uid"])]
-    rows = exact or rows
+        exact = [row for row in rows if name in (row["study_id"], row["study_uid"])]
+        rows = exact or rows
+        if len({row["study_uid"] or row["study_id"] for row in rows}) == 1:
+            rows += tx.all(
+                f"SELECT {_STUDY} FROM routing_study WHERE study_uid = %(uid)s AND source <> ALL (%(sources)s)",  # noqa: S608
+                uid=rows[0]["study_uid"],
+                sources=[row["source"] for row in rows],
+            )
     if not rows:
         raise UnknownStudy(
             f"no study is known by {name!r}",
             hint=f"{_NAMES}; if Orthanc holds it, `orthanc reconcile` makes it known",
         )
-    if len(rows) > 1:
+    if len({row["study_uid"] or row["study_id"] for row in rows}) > 1 or len({r["source"] for r in rows}) < len(rows):
         listed = "".join(
             f"\n  {row['study_id'][:13]}  received {row['first_seen_at']:%Y-%m-%d %H:%M} UTC"
             f"  {row['study_description'] or 'no description'}"
@@ -139,14 +155,15 @@ def find_study(database: Database, name: str) -> StudyRecord:
             f"{len(rows)} studies are known by {name!r}:{listed}",
             hint=f"name one by the beginning of its Orthanc id, e.g. {rows[0]['study_id'][:13]}",
         )
-    return StudyRecord(**{**rows[0], "matched_routes": tuple(rows[0]["matched_routes"])})
+    rows.sort(key=lambda row: row["source"] != "orthanc")
+    return tuple(StudyRecord(**{**row, "matched_routes": tuple(row["matched_routes"])}) for row in rows)
 
 
 def deliveries(
     database: Database,
     *,
     statuses: Collection[Status] | None = None,
-    study_id: str | None = None,
+    study_id: str | tuple[str, ...] | None = None,
     destination: str | None = None,
     since: datetime | None = None,
     overdue: bool = False,
@@ -158,14 +175,14 @@ def deliveries(
             f"""
             SELECT {_DELIVERY} FROM routing_state
              WHERE (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s))
-               AND (%(study_id)s::text IS NULL OR study_id = %(study_id)s)
+               AND (%(studies)s::text[] IS NULL OR study_id = ANY (%(studies)s))
                AND (%(destination)s::text IS NULL OR destination = %(destination)s)
                AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s)
                AND (NOT %(overdue)s OR ({LATE}))
              ORDER BY id LIMIT %(limit)s
             """,  # noqa: S608
             statuses=None if statuses is None else sorted(statuses),
-            study_id=study_id,
+            studies=None if study_id is None else _as_list(study_id),
             destination=destination,
             since=since,
             overdue=overdue,
@@ -181,13 +198,13 @@ def delivery(database: Database, number: int) -> Delivery | None:
     return None if row is None else _delivery(row)
 
 
-def timeline(database: Database, study_id: str) -> list[TimelineEvent]:
-    """Everything that happened to a study, the oldest first."""
+def timeline(database: Database, study_id: str | tuple[str, ...]) -> list[TimelineEvent]:
+    """Everything that happened to a study, the oldest first; of several of its ids, one story."""
     with database.transaction() as tx:
         rows = tx.all(
-            "SELECT at, event, delivery_id, route_name AS route, destination, attempt, detail FROM routing_event"
-            " WHERE study_id = %(study_id)s ORDER BY id",
-            study_id=study_id,
+            "SELECT at, event, source, delivery_id, route_name AS route, destination, attempt, detail"
+            " FROM routing_event WHERE study_id = ANY (%(studies)s) ORDER BY id",
+            studies=_as_list(study_id),
         )
     return [TimelineEvent(**{**row, "event": Event(row["event"])}) for row in rows]
 
@@ -371,19 +388,23 @@ def _choose(tx: Transaction, wanted: DeliveryFilter, transition: Transition) -> 
         f"""
         SELECT {_DELIVERY} FROM routing_state
          WHERE status = ANY (%(statuses)s)
-           AND (%(study_id)s::text IS NULL OR study_id = %(study_id)s)
+           AND (%(studies)s::text[] IS NULL OR study_id = ANY (%(studies)s))
            AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
            AND (%(destination)s::text IS NULL OR destination = %(destination)s)
            AND (%(route)s::text IS NULL OR route_name = %(route)s)
          ORDER BY id FOR UPDATE
         """,  # noqa: S608
         statuses=sorted(statuses),
-        study_id=wanted.study_id,
+        studies=list(wanted.study_ids) or None,
         ids=list(wanted.delivery_ids) or None,
         destination=wanted.destination,
         route=wanted.route,
     )
     return [_delivery(row) for row in rows]
+
+
+def _as_list(study_id: str | tuple[str, ...]) -> list[str]:
+    return [study_id] if isinstance(study_id, str) else list(study_id)
 
 
 def _delivery(row: Row) -> Delivery:

@@ -181,6 +181,7 @@ class TimelineEvent:
 
     at: datetime
     event: Event
+    source: str
     delivery_id: int | None
     route: str | None
     destination: str | None

@@ -12,6 +12,7 @@ from pacsops.database import Database
 from pacsops.database.migrate import wait_until_current
 from pacsops.delivery.loop import Loop
 from pacsops.delivery.routes_watch import RoutesWatch
+from pacsops.gateway import workers
 from pacsops.gateway.forwarder import Forwarder
 from pacsops.gateway.ingest import Ingest
 from pacsops.gateway.planning import Planner
@@ -25,6 +26,7 @@ _LOG = EventLog("gateway")
 _SERVICE = "gateway"
 _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
+_WORKERS_SECONDS = 2.0
 
 
 class ForwarderProcess:
@@ -60,6 +62,7 @@ class ForwarderProcess:
             "ingest": self._ingest.step,
             "scan": self._ingest.scan,
             "settle": self._ingest.settle,
+            "workers": self._reassign,
             "retention": retention.step,
         }
         self._loops = [Loop(name, step, service=_SERVICE) for name, step in duties.items()]
@@ -92,6 +95,11 @@ class ForwarderProcess:
     def _look(self) -> float:
         self._configuration.look()
         return _LOOK_SECONDS
+
+    def _reassign(self) -> float:
+        if workers.reassign(self.database, self._configuration()):
+            self._forwarder.wake()
+        return _WORKERS_SECONDS
 
     def _names(self) -> Collection[str]:
         return self._configuration().names

@@ -18,13 +18,14 @@ from pacsops.delivery.model import Event, Status
 from pacsops.delivery.planner import StudyIdentity, plan
 from pacsops.delivery.states import CANCEL
 from pacsops.delivery.timeline import record, record_study
+from pacsops.gateway import records
 from pacsops.gateway.configuration import Configuration, Pool
+from pacsops.gateway.records import SOURCE
 from pacsops.observe.logs import EventLog
 from pacsops.routes import Backoff, RetryPolicy, Route, Selection, Send
 from pacsops.routes.fields import field_named
 
 _LOG = EventLog("gateway")
-_SOURCE: Final = "gateway"
 _MOST: Final = 100
 """Studies given to another worker in one step."""
 _FORGOTTEN: Final = "7 days"
@@ -73,7 +74,7 @@ def original_of(
            AND EXISTS (SELECT FROM gateway_assignment a WHERE a.study_uid = s.study_id)
          LIMIT 2
         """,
-        source=_SOURCE,
+        source=SOURCE,
         accession=accession,
         patient=patient,
     )
@@ -90,8 +91,12 @@ def reassign(database: Database, configuration: Configuration) -> int:
     given = 0
     for pool in configuration.pools.values():
         with database.transaction() as tx:
-            for expired in tx.all(_EXPIRED, pool=pool.name, timeout=pool.timeout, most=_MOST, source=_SOURCE):
-                given += _pass_on(tx, pool, expired)
+            late = _expired(tx, pool)
+        for study_uid in sorted({each["study_uid"] for each in late}):
+            with database.transaction() as tx:
+                # As whoever plans does: what comes meanwhile is promised to the worker of before, or to the next.
+                records.lock(tx, study_uid)
+                given += sum(_pass_on(tx, pool, expired) for expired in _expired(tx, pool, study_uid))
     return given
 
 
@@ -163,7 +168,7 @@ def _give(tx: Transaction, pool: Pool, study_uid: str, member: str, *, turn: int
         routes=list(routes),
     )
     if row is not None:
-        record_study(tx, Event.WORKER_ASSIGNED, _SOURCE, study_uid, destination=member, pool=pool.name)
+        record_study(tx, Event.WORKER_ASSIGNED, SOURCE, study_uid, destination=member, pool=pool.name)
 
 
 def _originals(tx: Transaction, selection: Selection) -> tuple[str, ...]:
@@ -223,7 +228,7 @@ def _note_results(tx: Transaction, configuration: Configuration) -> None:
         )
         if first:
             record_study(
-                tx, Event.RESULT_RECEIVED, _SOURCE, row["study_uid"], destination=row["member"], pool=row["pool"]
+                tx, Event.RESULT_RECEIVED, SOURCE, row["study_uid"], destination=row["member"], pool=row["pool"]
             )
             _LOG.info("result_received", destination=row["member"])
 
@@ -245,14 +250,19 @@ SELECT a.id, a.study_uid, a.member, a.turn, a.routes
         GROUP BY late.at
        ) clock ON clock.untaken OR clock.silent
  WHERE a.pool = %(pool)s AND a.result_at IS NULL AND a.expired_at IS NULL
+   AND (%(study_uid)s::text IS NULL OR a.study_uid = %(study_uid)s)
    AND a.assigned_at BETWEEN now() - interval '7 days' AND now() - make_interval(secs => %(timeout)s)
    AND NOT EXISTS (SELECT FROM gateway_assignment o
                     WHERE o.study_uid = a.study_uid AND o.pool = a.pool
                       AND (o.turn > a.turn OR o.result_at IS NOT NULL))
  ORDER BY a.assigned_at
  LIMIT %(most)s
-   FOR UPDATE OF a SKIP LOCKED
 """
+
+
+def _expired(tx: Transaction, pool: Pool, study_uid: str | None = None) -> list[Row]:
+    """Who has a study, and for too long; of all studies, or of this one."""
+    return tx.all(_EXPIRED, pool=pool.name, timeout=pool.timeout, most=_MOST, source=SOURCE, study_uid=study_uid)
 
 
 def _pass_on(tx: Transaction, pool: Pool, expired: Row) -> bool:
@@ -265,7 +275,7 @@ def _pass_on(tx: Transaction, pool: Pool, expired: Row) -> bool:
     record_study(
         tx,
         Event.WORKER_TIMED_OUT if following else Event.WORKERS_EXHAUSTED,
-        _SOURCE,
+        SOURCE,
         study_uid,
         destination=member,
         pool=pool.name,
@@ -289,7 +299,7 @@ def _hand_over(tx: Transaction, pool: Pool, expired: Row, to: str) -> None:
            AND route_name = ANY (%(routes)s) AND status NOT IN ('skipped', 'cancelled')
          ORDER BY id FOR UPDATE
         """,
-        source=_SOURCE,
+        source=SOURCE,
         study_uid=expired["study_uid"],
         member=expired["member"],
         routes=expired["routes"],
@@ -310,7 +320,7 @@ def _hand_over(tx: Transaction, pool: Pool, expired: Row, to: str) -> None:
         )
     study = tx.one(
         "SELECT * FROM routing_study WHERE source = %(source)s AND study_id = %(study_uid)s",
-        source=_SOURCE,
+        source=SOURCE,
         study_uid=expired["study_uid"],
     )
     identity = StudyIdentity(**{name: study[name] for name in StudyIdentity.__slots__})

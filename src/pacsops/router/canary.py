@@ -99,7 +99,7 @@ def remove(orthanc: Orthanc, database: Database) -> int:
     """Remove every canary from Orthanc, and take back what is left of its deliveries; how many there were."""
     found = orthanc.lookup(CANARY)
     for study_id in found:
-        desk.cancel(database, DeliveryFilter(study_id=study_id), reason="the canary is over", by="canary")
+        desk.cancel(database, DeliveryFilter(study_ids=(study_id,)), reason="the canary is over", by="canary")
         try:
             orthanc.delete(f"/studies/{study_id}")
         except NotFoundInOrthanc:

@@ -184,10 +184,10 @@ def four(database: Database) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("wanted", "others"),
     [
-        (DeliveryFilter(study_id="s1"), {"study"}),
+        (DeliveryFilter(study_ids=("s1",)), {"study"}),
         (DeliveryFilter(destination="A"), {"destination"}),
         (DeliveryFilter(route="r1"), {"route"}),
-        (DeliveryFilter(study_id="s1", destination="A", route="r1"), {"study", "destination", "route"}),
+        (DeliveryFilter(study_ids=("s1",), destination="A", route="r1"), {"study", "destination", "route"}),
         (DeliveryFilter(statuses=frozenset({Status.FAILED})), {"first", "study", "destination", "route"}),
         (DeliveryFilter(statuses=frozenset({Status.PENDING, Status.SUCCESS})), set()),
         (DeliveryFilter(delivery_ids=(10_000,)), {"first", "study", "destination", "route"}),

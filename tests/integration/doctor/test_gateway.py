@@ -1,0 +1,185 @@
+"""The gateway as doctor, status and the commands about destinations tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.cli.conftest import CommandLine, Site
+from tests.integration.doctor.conftest import examined, set_in
+from tests.support.deliveries import selection
+from tests.support.network import free_port
+from tests.support.orthanc import OrthancServer
+from tests.support.peers import Peer
+
+from pacsops.delivery import breaker
+from pacsops.delivery.planner import StudyIdentity, plan
+from pacsops.gateway.heartbeat import beat, withdraw
+
+CHECKS = ("gateway", "gateway-spool", "gateway-destinations")
+
+
+def says(site: Site, *peers: Peer, **detail: Any) -> None:
+    """A gateway's sign of life; its destinations are the peers, by their AE titles."""
+    destinations = {
+        peer.aet: {"host": "127.0.0.1", "port": peer.port, "aet": peer.aet, "tls": False} for peer in peers
+    }
+    beat(site.database, "edge:1:a", {"aet": "EDGE", "destinations": destinations, **detail})
+
+
+@pytest.fixture
+def receiver(cli: CommandLine, tmp_path: Path, site: Site) -> Iterator[Peer]:
+    """What listens on the gateway's port of this host."""
+    with Peer("EDGE") as peer:
+        set_in(
+            cli,
+            GATEWAY_PORT=peer.port,
+            GATEWAY_AET="EDGE",
+            GATEWAY_SPOOL=tmp_path,
+            GATEWAY_RESERVE_MIB=1,
+        )
+        yield peer
+
+
+def test_a_host_without_a_gateway_hears_nothing_of_one(site: Site, orthanc: OrthancServer, cli: CommandLine) -> None:
+    assert examined(cli, *CHECKS) == []
+    assert "gateway" not in cli.json("status")["services"]
+
+
+def test_a_gateway_that_is_well(site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer) -> None:
+    with Peer("AI1") as worker:
+        says(site, worker)
+        found = examined(cli, *CHECKS)
+
+        assert found.ill == set()
+        assert found.of("gateway", "forwarder")["message"].startswith("the gateway's forwarder runs")
+        assert "C-ECHO response" in found.of("gateway-destinations", "AI1")["message"]
+        shown = cli.json("status")
+    assert shown["services"]["gateway"]["state"] == "running"
+    assert shown["storage"]["spool_free_bytes"] > 0
+
+
+def test_a_gateway_that_rejects_us_receives_all_the_same(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    receiver.stop()
+    receiver.rejects = True
+    receiver.start()
+    says(site)
+
+    assert "the gateway receives on" in examined(cli, "gateway")[0]["message"]
+
+
+def test_a_gateway_that_is_down_is_an_error(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    receiver.stop()
+    says(site)
+    withdraw(site.database, "edge:1:a")
+
+    found = examined(cli, "gateway")
+
+    assert "The gateway does not receive on" in found.of("gateway", "receiver")["message"]
+    assert "gave its last sign of life" in found.of("gateway", "forwarder")["message"]
+    assert cli.json("status")["services"]["gateway"]["state"] == "silent"
+
+
+def test_a_forwarder_that_never_ran_is_an_error(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    assert "has not run yet" in examined(cli, "gateway").of("gateway", "forwarder")["message"]
+    assert cli.json("status")["services"]["gateway"]["state"] == "never ran"
+
+
+def test_what_keeps_the_gateway_from_a_duty_is_told(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    says(site, trouble={"ingest": "the disk gave an error"})
+
+    (found,) = [one for one in examined(cli, "gateway") if one["severity"] == "warning"]
+
+    assert found["message"] == "The gateway cannot do its duty 'ingest': the disk gave an error."
+
+
+def test_a_spool_below_its_reserve_is_an_error(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    set_in(cli, GATEWAY_RESERVE_MIB=1 << 40)
+
+    assert "it refuses all images (0xA700)" in examined(cli, "gateway-spool").of("gateway-spool")["message"]
+
+
+def test_a_spool_that_is_not_there_is_an_error(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer, tmp_path: Path
+) -> None:
+    set_in(cli, GATEWAY_SPOOL=tmp_path / "none")
+
+    assert "No such file or directory" in examined(cli, "gateway-spool").of("gateway-spool")["message"]
+
+
+def test_a_destination_of_the_gateway_that_does_not_answer_is_an_error(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    away = Peer("AWAY")
+    away.port = free_port()
+    says(site, away)
+
+    found = examined(cli, "gateway-destinations").of("gateway-destinations", "AWAY")
+
+    assert (found["severity"], found["evidence"]["error_class"]) == ("error", "refused")
+
+
+def test_destinations_of_the_gateway_are_listed_and_tested(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    with Peer("AI1") as worker:
+        says(site, worker)
+
+        (listed,) = [one for one in cli.json("destinations")["destinations"] if one["name"] == "AI1"]
+        tested = cli("test-destination", "AI1")
+
+        assert (listed["registered"], listed["senders"], listed["aet"]) == (True, ["gateway"], "AI1")
+        assert "from the gateway" in cli("destinations").stdout
+        assert tested.exit_code == 0, tested.output
+        assert worker.echoes == 1
+    removed = cli("remove-destination", "AI1", "--yes")
+    assert removed.exit_code == 2
+    assert "AI1 is a destination of the gateway, not of Orthanc" in removed.output
+
+
+def test_another_host_says_where_the_gateways_destination_is_tested(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    with Peer("AI1") as worker:
+        says(site, worker)
+        result = cli("test-destination", "AI1")
+    assert result.exit_code == 2
+    assert "on the gateway's host: `orthanc test-destination AI1`" in result.output
+
+
+def test_what_waits_for_a_gateway_that_does_not_run_is_told(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    values: dict[str, Any] = dict.fromkeys(
+        ("study_uid", "accession_number", "patient_name", "patient_id", "study_description", "study_date")
+    )
+    with site.database.transaction() as tx:
+        study = StudyIdentity(source="gateway", study_id="1.2.3", **values)
+        plan(tx, study, [selection("AI1", resource="1.2.3", instances=["1"])], "v1")
+
+    result = cli("show-pending", "--destination", "AI1")
+
+    assert "The gateway's forwarder has not run yet" in result.output
+
+
+def test_an_outage_of_a_destination_only_the_gateway_has_is_not_held_against_orthanc(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer
+) -> None:
+    with Peer("AI1") as worker:
+        says(site, worker)
+        breaker.note_probe(site.database, "AI1", milliseconds=3)
+
+        found = examined(cli, "destination-deliveries")
+    assert not [one for one in found if one["subject"] == "AI1"]
