@@ -130,7 +130,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "black hole": Fault(_swallow, (1.0, 6.0)),
     "1 kB/s": Fault(_slow, (1.0, 6.0)),
     "peer answers A700": Fault(partial(_mood, "A700"), (1.0, 4.0)),
-    "peer answers C000": Fault(partial(_mood, "C000"), (0.2, 1.0)),
+    "peer answers C000": Fault(partial(_mood, "C000"), (0.5, 2.0)),
     "peer aborts": Fault(partial(_mood, ABORT), (1.0, 4.0)),
     "peer is silent": Fault(partial(_mood, SILENCE), (1.0, 6.0)),
 }
