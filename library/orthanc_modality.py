@@ -70,6 +70,14 @@ options:
           - Kept in the site's PostgreSQL, which is needed then.
         type: str
         choices: [none, find, storage_commitment]
+      transport:
+        description:
+          - Who sends to it what Orthanc received. V(orthanc) does by its jobs; V(direct) has the router do it, which
+            goes on where it was when it is interrupted, and speaks no TLS. Unset leaves it as it is, which is
+            V(orthanc) at first.
+          - Kept in the site's PostgreSQL, which is needed then.
+        type: str
+        choices: [orthanc, direct]
       canary:
         description:
           - It takes synthetic studies. Nothing of Orthanc's; here so that an inventory's entries can be passed on as
@@ -166,10 +174,15 @@ MODALITY = {
     **RIGHTS,
     "use_dicom_tls": {"type": "bool", "default": False},
     "verify": {"type": "str", "choices": ["none", "find", "storage_commitment"]},
+    "transport": {"type": "str", "choices": ["orthanc", "direct"]},
     "canary": {"type": "bool", "default": False},
 }
-OURS = {"verify", "canary"}
+OURS = {"verify", "transport", "canary"}
 """What Orthanc keeps nothing of."""
+KEPT_BY_US = ("verify", "transport")
+"""What is kept in the site's PostgreSQL instead."""
+FIRST = {"verify": "none", "transport": "orthanc"}
+SAID = {"verify": "verification", "transport": "transport"}
 
 
 def main() -> None:
@@ -194,20 +207,20 @@ def main() -> None:
         apply = not module.check_mode
         found: list[str] = []
         if present:
-            verify = {entry["name"]: entry["verify"] for entry in entries if entry["verify"]}
+            ours = {key: {entry["name"]: entry[key] for entry in entries if entry[key]} for key in KEPT_BY_US}
             wanted = [Modality(**{key: entry[key] for key in entry if key not in OURS}) for entry in entries]
             for modality in wanted:  # all are sound before the first is written
                 modality.check()
             found = drift(wanted, all_modalities(orthanc)).lines()
             changes = [ensure(orthanc, modality, apply=apply) for modality in wanted]
-            verification = set_verify(module.params, verify, apply=apply) if verify else []
+            kept = set_ours(module.params, ours, apply=apply) if any(ours.values()) else []
         else:
-            verification = []
+            kept = []
             changes = [remove(orthanc, entry["name"], apply=apply) for entry in entries]
         others = set(all_modalities(orthanc)) - {entry["name"] for entry in entries}
     module.exit_json(
-        changed=any(change.changed for change in changes) or bool(verification),
-        diff=verification
+        changed=any(change.changed for change in changes) or bool(kept),
+        diff=kept
         + [
             {**change.diff(), "before_header": entry["name"], "after_header": entry["name"]}
             for change, entry in zip(changes, entries, strict=True)
@@ -219,28 +232,32 @@ def main() -> None:
     )
 
 
-def set_verify(params: Mapping[str, Any], wanted: Mapping[str, str], *, apply: bool) -> list[dict[str, Any]]:
-    """How destinations are asked for what they took; the differences."""
+def set_ours(
+    params: Mapping[str, Any], wanted: Mapping[str, Mapping[str, str]], *, apply: bool
+) -> list[dict[str, Any]]:
+    """What PostgreSQL keeps of destinations: key of KEPT_BY_US → name → value; the differences."""
     from pacsops.database import Database  # noqa: PLC0415
     from pacsops.database.migrate import require_current  # noqa: PLC0415
-    from pacsops.delivery.verification import Method, methods, set_verification  # noqa: PLC0415
+    from pacsops.delivery import desk  # noqa: PLC0415
 
     database = Database(settings_of(params), application="ansible orthanc_modality")
     require_current(database)
-    before = methods(database)
-    differs = {name: how for name, how in wanted.items() if before.get(name, Method.NONE) != how}
-    if apply:
-        for name, how in differs.items():
-            set_verification(database, name, Method(how))
-    return [
-        {
-            "before": {"verify": str(before.get(name, Method.NONE))},
-            "after": {"verify": how},
-            "before_header": f"{name}, verification",
-            "after_header": f"{name}, verification",
-        }
-        for name, how in differs.items()
-    ]
+    known = desk.destination_health(database)
+    differences = []
+    for key, values in wanted.items():
+        for name, value in values.items():
+            before = getattr(known[name], key) if name in known else FIRST[key]
+            if before == value:
+                continue
+            if apply and key == "verify":
+                desk.set_verification(database, name, desk.Method(value))
+            elif apply:
+                desk.set_transport(database, name, value)
+            header = f"{name}, {SAID[key]}"
+            differences.append(
+                {"before": {key: before}, "after": {key: value}, "before_header": header, "after_header": header}
+            )
+    return differences
 
 
 if __name__ == "__main__":

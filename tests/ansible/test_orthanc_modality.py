@@ -9,7 +9,7 @@ from tests.ansible.conftest import RunModule
 from tests.support.orthanc import PASSWORD, USERNAME, OrthancServer
 
 from pacsops.database import Database
-from pacsops.delivery import verification
+from pacsops.delivery import desk, verification
 from pacsops.orthanc import Modality, all_modalities, ensure
 
 MODLINK = {"name": "MODLINK", "aet": "MODLINK", "host": "10.251.201.59", "port": 104}
@@ -138,3 +138,20 @@ def test_how_a_destination_is_verified_is_kept_in_the_sites_database(
     assert not run_module("orthanc_modality", wanted)["changed"]
     assert not run_module("orthanc_modality", {**wanted, "modalities": [archive]})["changed"]
     assert verification.methods(database) == {"ARCHIVE": verification.Method.FIND}
+
+
+def test_who_sends_to_a_destination_is_kept_in_the_sites_database(
+    orthanc: OrthancServer, database: Database, env_file: str, run_module: RunModule
+) -> None:
+    archive = {"name": "ARCHIVE", "aet": "ARCHIVE", "host": "127.0.0.1", "port": 104}
+    wanted = {"modalities": [{**archive, "transport": "direct"}], "env_file": env_file}
+    run_module("orthanc_modality", {"modalities": [archive], "env_file": env_file})
+
+    shown = run_module("orthanc_modality", wanted, check=True)
+    assert (shown["changed"], desk.destination_health(database)) == (True, {})
+    assert shown["diff"][0]["before"] == {"transport": "orthanc"}
+    assert run_module("orthanc_modality", wanted)["changed"]
+
+    assert desk.destination_health(database)["ARCHIVE"].transport == "direct"
+    assert not run_module("orthanc_modality", wanted)["changed"]
+    assert not run_module("orthanc_modality", {**wanted, "modalities": [archive]})["changed"]

@@ -32,8 +32,8 @@ _ROUTES = {
         {
             "name": "originals",
             "source": "gateway",
-            "match": {"source_aet": "SCANNER"},
-            "action": {"send": "study", "to": ["PACS", "AI"]},
+            "match": {"series_description": {"not_equals": "AI_RESULT"}},
+            "action": {"send": "series", "to": ["PACS", "AI"]},
             "retry": {"max_attempts": 3, "backoff": "constant", "initial_delay": 0.5},
         },
         {

@@ -97,7 +97,7 @@ class ReceivingHost:
                 stdout=log,
                 stderr=log,
             )
-        eventually(lambda: accepts(self.port) or self._ended(), what="the gateway listening")
+        eventually(lambda: accepts(self.port) or self._ended(), within=60, what="the gateway listening")
 
     def _ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
@@ -122,7 +122,7 @@ class ReceivingHost:
     def stop(self) -> int:
         assert self._process is not None
         self._process.terminate()
-        return self.wait_for_process(within=15)
+        return self.wait_for_process(within=30)
 
     def kill(self) -> None:
         """SIGKILL: no handler, no clean-up."""
@@ -137,7 +137,7 @@ class ReceivingHost:
         return path.read_text() if path.exists() else ""
 
     def wait_for_log(self, words: str, count: int = 1) -> None:
-        eventually(lambda: self.log.count(words) >= count, what=f"{words!r} in the log")
+        eventually(lambda: self.log.count(words) >= count, within=30, what=f"{words!r} in the log")
 
     @property
     def files(self) -> list[str]:

@@ -48,6 +48,12 @@ _METHODS = {"none": "nothing: its word is taken", "find": "C-FIND", "storage_com
     help="How it is asked, after each delivery, whether it has the images: by C-FIND, by storage commitment, or not"
     " [default: as before, or none].",
 )
+@click.option(
+    "--transport",
+    type=click.Choice(["orthanc", "direct"]),
+    help="Who sends to it: Orthanc by its own jobs, or the router itself, which goes on where it was when it is"
+    " interrupted; not over TLS [default: as before, or orthanc].",
+)
 @click.option("--no-test", is_flag=True, help="Do not C-ECHO it first.")
 @yes_option
 @pass_site
@@ -62,6 +68,7 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
     concurrency: int | None,
     tls: bool | None,
     verify: str | None,
+    transport: desk.Transport | None,
     no_test: bool,
     yes: bool,
 ) -> None:
@@ -102,7 +109,9 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
         _test_first(site, page, wanted, yes=yes)
         page.blank()
     page.line("Configuration to add:" if change.before is None else f"{wanted.name} exists; it becomes:", indent=0)
-    page.facts([*configuration(wanted, concurrency), *([("Verified by", _METHODS[verify])] if verify else [])])
+    further = [("Verified by", _METHODS[verify])] if verify else []
+    further += [("Sent by", "the router itself" if transport == "direct" else "Orthanc")] if transport else []
+    page.facts([*configuration(wanted, concurrency), *further])
     page.blank()
     if change.changed and not confirm(
         "Add this destination?" if change.before is None else "Change this destination?", yes=yes, default=True
@@ -112,6 +121,8 @@ def add_destination(  # noqa: PLR0913 (one parameter an option)
         desk.set_concurrency(site.db, wanted.name, concurrency)
     if verify is not None:
         desk.set_verification(site.db, wanted.name, desk.Method(verify))
+    if transport is not None:
+        desk.set_transport(site.db, wanted.name, transport)
     ensure(site.orthanc, wanted)
     done = "added" if change.before is None else "changed" if change.changed else "was there already"
     page.line(f"Destination '{wanted.name}' {done}{' successfully!' if change.changed else '.'}", "✅", indent=0)

@@ -12,7 +12,7 @@ from pacsops.gateway import drills, faults
 
 
 @click.command("inject-fault")
-@click.argument("fault", type=click.Choice(list(faults.KINDS)))
+@click.argument("fault", type=click.Choice(list(faults.KINDS)), metavar="FAULT")
 @click.argument("value", type=float, required=False)
 @json_option
 @pass_site

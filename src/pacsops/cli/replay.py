@@ -17,7 +17,7 @@ from pacsops.cli.render import Page, count, deliveries, moment, studies, warn, w
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
 from pacsops.orthanc import all_modalities
-from pacsops.routes import RouteTable, read_routes, unknown_destinations
+from pacsops.routes import RouteTable, Source, read_routes, unknown_destinations
 
 if TYPE_CHECKING:
     from pacsops.router.replay import Replay
@@ -41,8 +41,8 @@ def replay(site: Site, since: datetime, file: Path | None, limit: int, as_json: 
       orthanc routes replay --since 30d --file new-routes.yml --json
 
     Asks the routes in force and those of the file about every study Orthanc holds, and compares. Changes nothing and
-    sends nothing: a changed file is for studies to come. When the file is in force already, it is compared with the
-    one before it.
+    sends nothing: a changed file is for studies to come. Routes of the gateway are left out, and named. When the file
+    is in force already, it is compared with the one before it.
     """
     from pacsops.router import replay as over  # noqa: PLC0415 (loads the router for this command alone)
 
@@ -52,11 +52,17 @@ def replay(site: Site, since: datetime, file: Path | None, limit: int, as_json: 
         warn(f"{after.name} is in force since {moment(in_force.loaded_at)}: compared with the file before it.")
         in_force = desk.previous_routes(site.db)
     before = over.table_of(in_force)
-    unknown = [problem.message for problem in unknown_destinations(after, all_modalities(site.orthanc))]
+    of_orthanc = after.of(Source.ORTHANC)
+    unknown = [problem.message for problem in unknown_destinations(of_orthanc, all_modalities(site.orthanc))]
     found = over.replay(site.orthanc, before, after, since, Progress("looked at"))
     if as_json:
         write_json(_as_document(found, before, after, since, unknown))
         return
+    if found.not_replayed:
+        warn(
+            f"Not replayed, being the gateway's: {', '.join(found.not_replayed)}.",
+            "`orthanc routes explain <study> --file …` says what they take of one study",
+        )
     for message in unknown:
         warn(f"{after.name}: {message}: what it gains would wait.", "`orthanc add-destination`, or correct the file")
     _print(Page(), found, before, after, since, limit)
@@ -82,6 +88,7 @@ def _as_document(
         ],
         "destinations": [{"destination": name, **asdict(sums)} for name, sums in difference.destinations.items()],
         "unknown_destinations": unknown,
+        "not_replayed": list(found.not_replayed),
     }
 
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pacsops.cli.explaining import Explained, explanations
 from pacsops.cli.parameters import Since, json_option
 from pacsops.cli.render import Page, ago, count, moment, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import (
-    AmbiguousStudy,
     DatabaseUnreachable,
+    GatewayConfigurationError,
     OrthancRefused,
     OrthancUnreachable,
     SchemaMismatch,
-    UnknownStudy,
 )
-from pacsops.orthanc import INDEXED_KEYWORDS, StudyHeader, all_modalities, complete, study_facts
-from pacsops.routes import MANUAL, FieldExplanation, Route, RouteExplanation, RoutesInvalid, read_routes
+from pacsops.gateway.heartbeat import gateway_beat
+from pacsops.gateway.naming import known_names
+from pacsops.orthanc import all_modalities
+from pacsops.routes import MANUAL, FieldExplanation, Route, RoutesInvalid, Source, When, read_routes
 from pacsops.routes.durations import as_text
 
 
@@ -66,26 +69,22 @@ def explain(site: Site, study: str, file: Path | None, as_json: bool) -> None:
       orthanc routes explain ACC-2026-0815 --file new-routes.yml --json
 
     STUDY is an Orthanc identifier or its first characters, a StudyInstanceUID or an accession number. Asks the
-    routes in force about the study as it is in Orthanc now; sends nothing.
+    routes in force about the study as Orthanc holds it now, and those of the gateway about what that received of it;
+    sends nothing.
     """
     rules = Rules(read_routes(file), None) if file else rules_in_force(site)
-    header, facts = study_facts(site.orthanc, _study_id(site, study))
-    wanting = rules.table.instances_needing(facts, INDEXED_KEYWORDS)
-    if wanting:
-        facts = complete(site.orthanc, facts, wanting)
-    aet_of = {name: modality.aet for name, modality in all_modalities(site.orthanc).items()}
-    explanations = rules.table.explain(facts, aet_of)
+    asked = explanations(site, rules.table, study)
     if as_json:
         write_json(
             {
-                "study_id": header.study_id,
-                "study_uid": header.study_uid,
+                "study_id": asked[0].study_id,
+                "study_uid": asked[0].study_uid,
                 "routes_hash": rules.table.hash,
-                "routes": [explanation.as_dict() for explanation in explanations],
+                "routes": [explanation.as_dict() for each in asked for explanation in each.routes],
             }
         )
         return
-    _print_explanations(Page(), rules, header, explanations, study, of_file=file)
+    _print_explanations(Page(), rules, asked, study, of_file=file)
 
 
 @click.command("route-status")
@@ -147,8 +146,9 @@ def _validate(site: Site, file: Path | None, *, as_json: bool) -> int:
     except (OrthancUnreachable, OrthancRefused) as error:
         warn(f"Destinations were not checked: {error}.")
         destinations = None
+    of_gateway = _gateway_destinations(site)
     try:
-        table = read_routes(path, destinations=destinations)
+        table = read_routes(path, destinations=destinations, gateway_destinations=of_gateway)
     except RoutesInvalid as error:
         if as_json:
             problems = [problem.as_dict() for problem in error.problems]
@@ -161,10 +161,30 @@ def _validate(site: Site, file: Path | None, *, as_json: bool) -> int:
         return 2
     if as_json:
         valid = {"valid": True, "problems": [], "hash": table.hash, "routes": len(table.routes)}
-        write_json({"file": str(path), **valid, "destinations_checked": destinations is not None})
-    else:
-        Page().line(f"{path} is valid: {count(len(table.routes), 'route')}.", "✅", indent=0)
+        checked = {
+            "destinations_checked": destinations is not None,
+            "gateway_destinations_checked": of_gateway is not None,
+        }
+        write_json({"file": str(path), **valid, **checked})
+        return 0
+    if of_gateway is None and table.of(Source.GATEWAY).routes:
+        warn(
+            "Destinations of the gateway's routes were not checked: no gateway is known.",
+            "here there is no gateway.yml, and none has told PostgreSQL what it knows: `orthanc status`",
+        )
+    Page().line(f"{path} is valid: {count(len(table.routes), 'route')}.", "✅", indent=0)
     return 0
+
+
+def _gateway_destinations(site: Site) -> frozenset[str] | None:
+    """What routes of the gateway may name; None: not known."""
+    try:
+        return known_names(site.settings, lambda: gateway_beat(site.db))
+    except GatewayConfigurationError as error:
+        warn(f"Destinations of the gateway's routes were not checked: {error}")
+    except (DatabaseUnreachable, SchemaMismatch):
+        pass
+    return None
 
 
 def _list(rules: Rules, *, as_json: bool) -> None:
@@ -197,12 +217,20 @@ def _list(rules: Rules, *, as_json: bool) -> None:
     )
 
 
+_WHEN = {
+    When.INSTANCE: "image by image",
+    When.SERIES_STABLE: "when a series is whole",
+    When.STUDY_STABLE: "when a study is whole",
+}
+
+
 def _facts(route: Route) -> list[tuple[str, str]]:
     when = [f"{field.field.name} {condition}" for field in route.match for condition in field.conditions]
     policy = route.retry
     rows = [
         ("About", route.description),
         ("When", " and ".join(when)),
+        ("Of", f"the gateway, {_WHEN[route.when]}" if route.source is Source.GATEWAY else ""),
         ("Send", f"{route.send.replace('_', ' ')} → {', '.join(route.destinations)}"),
         (
             "Retry",
@@ -220,6 +248,8 @@ def _as_dict(route: Route) -> dict[str, Any]:
         "name": route.name,
         "description": route.description,
         "enabled": route.enabled,
+        "source": route.source,
+        "when": route.when if route.source is Source.GATEWAY else None,
         "priority": route.priority,
         "match": {field.field.name: [str(condition) for condition in field.conditions] for field in route.match},
         "send": route.send,
@@ -236,46 +266,24 @@ def _as_dict(route: Route) -> dict[str, Any]:
     }
 
 
-def _study_id(site: Site, name: str) -> str:
-    """Orthanc's id of a study that the router, or only Orthanc, knows.
-
-    Raises:
-        UnknownStudy, AmbiguousStudy
-    """
-    try:
-        return desk.find_study(site.db, name).study_id
-    except (UnknownStudy, DatabaseUnreachable, SchemaMismatch) as error:
-        found = site.orthanc.lookup(name)
-        if not found:
-            raise UnknownStudy(
-                f"no study is known by {name!r}, not to Orthanc either",
-                hint="name it by Orthanc id, StudyInstanceUID or accession number",
-            ) from error
-    if len(found) > 1:
-        raise AmbiguousStudy(
-            f"{count(len(found), 'study', 'studies')} are known by {name!r}: {', '.join(map(to_type, found[:5]))}",
-            hint=f"name one by its Orthanc id: `orthanc routes explain {to_type(found[0])}`",
-        )
-    return found[0]
-
-
 def _print_explanations(
     page: Page,
     rules: Rules,
-    header: StudyHeader,
-    explanations: list[RouteExplanation],
+    asked: Sequence[Explained],
     said: str,
     *,
     of_file: Path | None,
 ) -> None:
-    page.title("🔍", f"ROUTES FOR STUDY {page.study(header.study_id)}")
-    page.facts([("Patient", header.patient_name or "–"), ("Study", header.study_description or "–")])
-    for explanation in explanations:
+    study = asked[0]
+    page.title("🔍", f"ROUTES FOR STUDY {page.study(study.study_id)}")
+    page.facts([("Patient", study.patient_name or "–"), ("Study", study.study_description or "–")])
+    for source, explanation in [(each.source, explanation) for each in asked for explanation in each.routes]:
         route = explanation.route
         sign = "✅" if explanation.matched else "❌" if explanation.evaluated else "⏭"
         verdict = "matches" if explanation.matched else "does not match" if explanation.evaluated else "not looked at"
         page.blank()
-        page.line(f"{route.name}: {verdict}", sign, indent=0, style="bold")
+        whose = f"  (of the gateway, {route.when.replace('_', ' ')})" if source is Source.GATEWAY else ""
+        page.line(f"{route.name}: {verdict}{whose}", sign, indent=0, style="bold")
         page.line(explanation.reason, indent=3)
         for field in explanation.fields:
             _print_field(page, field, explanation.instances)
@@ -292,11 +300,11 @@ def _print_explanations(
         page.line(f"By the routes of {of_file}, which are not in force by this.", indent=0)
     elif rules.since is None:
         page.line(f"By the routes in the file: {rules.doubt}.", "⚠", indent=0)
-    study = to_type(header.study_id, said)
+    typed = to_type(study.study_id, said)
     page.actions(
         [
-            (f"orthanc history {study}", "What was sent so far"),
-            (f"orthanc send {study} <destination>", "Send it by hand"),
+            (f"orthanc history {typed}", "What was sent so far"),
+            (f"orthanc send {typed} <destination>", "Send it by hand"),
         ]
     )
 

@@ -181,7 +181,7 @@ def _send(simulated: Scanner, drafts: Sequence[Draft], done: Callable[[], None])
         return simulated.send(drafts, lambda _: done())
     except AssociationRejected as error:
         raise NothingSent(
-            f"{where} rejects {simulated.aet}: {error}",
+            f"{simulated.aet} is rejected by {where}: {error}",
             hint="gateway.yml lists who may send (peers); --calling-aet says who this is, --called-aet whom it calls",
         ) from error
     except DimseError as error:

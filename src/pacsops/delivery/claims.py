@@ -73,17 +73,26 @@ class Claim:
 
 
 def claim(
-    database: Database, worker: str, *, source: str = "orthanc", most: int = 50, starts: bool = False
+    database: Database,
+    worker: str,
+    *,
+    source: str = "orthanc",
+    transport: str | None = None,
+    most: int = 50,
+    starts: bool = False,
 ) -> list[Claim]:
     """Claim up to `most` due deliveries of one destination, within its concurrency. Empty: nothing is due anywhere.
 
-    `starts`: they are sent from now on, by whoever claims; else `outcomes.submitted` tells when.
+    `transport`: only of destinations that are sent to so (destination_health.transport). `starts`: they are sent from
+    now on, by whoever claims; else `outcomes.submitted` tells when.
 
     Two statements in one transaction, each with its own snapshot (READ COMMITTED): see the files. The transaction
     ends here, before anything is sent.
     """
     with database.transaction() as tx:
-        destination = tx.one_or_none(sql.CLAIM_DESTINATION, source=source, drain_interval=DRAIN_INTERVAL_SECONDS)
+        destination = tx.one_or_none(
+            sql.CLAIM_DESTINATION, source=source, transport=transport, drain_interval=DRAIN_INTERVAL_SECONDS
+        )
         if destination is None:
             return []
         rows = tx.all(
@@ -103,11 +112,23 @@ def claim(
 
 
 def rescue(
-    database: Database, worker: str, *, dead_workers: Collection[str] = (), source: str = "orthanc"
+    database: Database,
+    worker: str,
+    *,
+    dead_workers: Collection[str] = (),
+    source: str = "orthanc",
+    transport: str | None = None,
 ) -> list[Claim]:
     """Take over claims whose lease ran out, or whose worker is known to be dead."""
     with database.transaction() as tx:
-        rows = tx.all(sql.RESCUE, worker=worker, dead_workers=list(dead_workers), source=source, lease=LEASE_SECONDS)
+        rows = tx.all(
+            sql.RESCUE,
+            worker=worker,
+            dead_workers=list(dead_workers),
+            source=source,
+            transport=transport,
+            lease=LEASE_SECONDS,
+        )
     return [Claim.of(row) for row in rows]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pacsops.database import Database, Transaction
 from pacsops.database.pool import Row
@@ -56,6 +56,7 @@ __all__ = [
     "router_beat",
     "routes_in_force",
     "set_concurrency",
+    "set_transport",
     "set_verification",
     "skip",
     "timeline",
@@ -82,6 +83,7 @@ _UNEVALUATED = """
     OR (evaluated_seq < arrival_seq
         AND (trouble IS NOT NULL OR arrived_at < now() - make_interval(secs => %(late)s)))
 """
+Transport = Literal["orthanc", "direct"]
 _SHORTEST_PREFIX = 6
 _NAMES = "name it by Orthanc id, StudyInstanceUID or accession number"
 _LATE_SECONDS = 900.0
@@ -216,7 +218,7 @@ def destination_health(database: Database) -> dict[str, DestinationHealth]:
             """
             SELECT h.destination, h.breaker, h.max_concurrency, h.consecutive_failures, h.opened_at, h.open_reason,
                    h.next_probe_at, h.last_success_at, h.last_failure_at, h.last_error, h.last_echo_at,
-                   h.last_echo_ms, h.verify,
+                   h.last_echo_ms, h.verify, h.transport,
                    coalesce(s.waiting, 0) AS waiting, coalesce(s.stuck, 0) AS stuck
               FROM destination_health h
               LEFT JOIN (SELECT destination, count(*) FILTER (WHERE status <> 'stuck') AS waiting,
@@ -268,7 +270,7 @@ def unevaluated(database: Database, limit: int = 20) -> list[UnevaluatedStudy]:
     with database.transaction() as tx:
         rows = tx.all(
             f"""
-            SELECT study_id, trouble, arrived_at FROM routing_study
+            SELECT source, study_id, trouble, arrived_at FROM routing_study
              WHERE deleted_at IS NULL AND ({_UNEVALUATED})
              ORDER BY trouble IS NULL, arrived_at LIMIT %(limit)s
             """,  # noqa: S608
@@ -356,6 +358,19 @@ def set_concurrency(database: Database, destination: str, concurrency: int) -> N
             n=concurrency,
             destination=destination,
         )
+
+
+def set_transport(database: Database, destination: str, transport: Transport) -> bool:
+    """Who sends to a destination what Orthanc received, from the next attempt on; False: it was so before."""
+    with database.transaction() as tx:
+        breaker.know(tx, destination)
+        changed = tx.run(
+            "UPDATE destination_health SET transport = %(transport)s"
+            " WHERE destination = %(destination)s AND transport <> %(transport)s",
+            transport=transport,
+            destination=destination,
+        )
+    return changed > 0
 
 
 def _take_back(

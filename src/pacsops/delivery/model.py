@@ -167,8 +167,10 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnevaluatedStudy:
-    """A study no route could be asked about; `trouble` says why, None: it was not tried or waits to be stable."""
+    """A study no route could be asked about, or not about all of its files; `trouble` says why, None: it was not
+    tried or waits to be stable."""
 
+    source: str
     study_id: str
     trouble: str | None
     arrived_at: datetime
@@ -207,6 +209,8 @@ class DestinationHealth:
     last_echo_ms: int | None
     verify: str
     """How it is asked for what it took: none, find, storage_commitment."""
+    transport: str
+    """Who sends there what Orthanc received: orthanc, or the router itself: direct."""
     waiting: int
     stuck: int
 

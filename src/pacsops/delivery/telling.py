@@ -6,12 +6,14 @@ from pacsops.delivery.claims import Claim
 from pacsops.delivery.outcomes import Failed
 from pacsops.delivery.retry import Failure, Wait
 from pacsops.observe.logs import EventLog
+from pacsops.routes import Source
 
 
 def about(claim: Claim) -> dict[str, object]:
     """The fields of every line about an attempt."""
     return {
-        "study_id": claim.study_id,
+        # The gateway's studies are known by their StudyInstanceUID, which has no place in a log.
+        **({"study_id": claim.study_id} if claim.source == Source.ORTHANC else {}),
         "delivery_id": claim.delivery_id,
         "route": claim.route,
         "destination": claim.destination,

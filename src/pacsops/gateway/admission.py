@@ -20,6 +20,7 @@ from pacsops.gateway.faults import Faults
 
 _NO_DATA_SETS: Final = frozenset({"1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20"})
 """Transfer syntaxes that encode something else: MIME, XML, Papyrus."""
+_STORAGE_ROOT: Final = "1.2.840.10008.5.1.4.1.1."
 _NOT_STORED: Final = frozenset({"1.2.840.10008.1.3.10"})
 """The directory of a medium is called a storage class and never sent."""
 _MOST_ASSOCIATIONS: Final = 256
@@ -73,8 +74,9 @@ def admission(aet: str, configuration: Callable[[], Configuration], faults: Faul
 
 def _taken(configuration: Callable[[], Configuration], sop_class_uid: str) -> Collection[str]:
     """Every transfer syntax for what may be stored here, and for C-ECHO."""
-    if sop_class_uid == VERIFICATION or sop_class_uid in STORAGE_CLASSES:
-        return TRANSFER_SYNTAXES
-    if sop_class_uid not in UID_dictionary and configuration().private_sop_classes:
-        return TRANSFER_SYNTAXES
-    return ()
+    if sop_class_uid in UID_dictionary:
+        taken = sop_class_uid == VERIFICATION or sop_class_uid in STORAGE_CLASSES
+    else:
+        # DICOM gets new classes every year, and this host its new dictionary years later.
+        taken = sop_class_uid.startswith(_STORAGE_ROOT) or configuration().private_sop_classes
+    return TRANSFER_SYNTAXES if taken else ()

@@ -24,6 +24,8 @@ class SpoolOutlet:
     """The gateway's `Outlet`: instances of its spool, destinations of the gateway.yml in force."""
 
     source = SOURCE
+    transport: str | None = None
+    drops_what_is_gone = False
     trouble = ErrorClass.GATEWAY
 
     def __init__(self, settings: Settings, database: Database, configuration: Callable[[], Configuration]) -> None:
@@ -31,6 +33,9 @@ class SpoolOutlet:
         self._database = database
         self._configuration = configuration
         self._tls = Certificates(settings)
+
+    def ready(self) -> None:
+        """The spool is on this host: always."""
 
     def target(self, destination: str) -> Target:
         found = self._configuration().destinations.get(destination)

@@ -12,7 +12,8 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -154,10 +155,8 @@ def clear(spool: Path) -> Injected:
         SpoolUnwritable: the file cannot be removed.
     """
     faults = injected(spool)
-    try:
+    with _changing(spool):
         (spool / FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise _not_set(spool, error) from error
     return faults
 
 
@@ -181,17 +180,18 @@ def _holds(kind: Kind, value: Any) -> bool:
 def _write(spool: Path, faults: Injected) -> None:
     """Replaced as a whole: a receiver that looks meanwhile sees the faults of before or those of now."""
     new = spool / f"{FILE}.{os.getpid()}"
-    try:
+    with _changing(spool):
         new.write_text(json.dumps(faults.as_dict()), "utf-8")
         new.chmod(0o644)  # the gateway's account reads what root injected
         new.replace(spool / FILE)
+
+
+@contextmanager
+def _changing(spool: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        new.unlink(missing_ok=True)
-        raise _not_set(spool, error) from error
-
-
-def _not_set(spool: Path, error: OSError) -> SpoolUnwritable:
-    return SpoolUnwritable(
-        f"cannot change {spool / FILE}: {error.strerror}",
-        hint="run it on the gateway's host, as root or as the gateway's account; GATEWAY_SPOOL names the folder",
-    )
+        raise SpoolUnwritable(
+            f"cannot change {spool / FILE}: {error.strerror}",
+            hint="run it on the gateway's host, as root or as the gateway's account; GATEWAY_SPOOL names the folder",
+        ) from error

@@ -89,6 +89,7 @@ class ForwarderProcess:
         return {
             "route_version": table.hash if table else None,
             "complete": self._ingest.complete,
+            "pools": sorted(self._configuration().pools),
             "trouble": {loop.name: loop.trouble for loop in self._loops if loop.trouble},
         }
 

@@ -22,6 +22,8 @@ from pacsops.dimse import Instance, StoredInstance, UnreadableFile
 IMAGES_A_STUDY: Final = 3
 _SIZE: Final = (256, 256)
 _UTF_8: Final = "ISO_IR 192"
+_BROKEN: Final = (AttributeError, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError)
+"""What pydicom raises for files that are not what they should be."""
 _PERSONAL: Final = ("PatientID", "PatientName", "SeriesDescription")
 
 
@@ -173,7 +175,7 @@ def _original(path: Path) -> Original:
     try:
         head = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
         study, series = str(head.get("StudyInstanceUID", "")), str(head.get("SeriesInstanceUID", ""))
-    except (InvalidDicomError, ValueError, KeyError, EOFError, NotImplementedError, OSError) as error:
+    except (InvalidDicomError, *_BROKEN) as error:
         raise UnreadableFile(f"{path} is no whole DICOM file") from error
     return Original(str(path), instance, study, series, partial(dcmread, path), path)
 
@@ -197,13 +199,21 @@ class _Uids:
 
 
 def _made(original: Original, changes: Changes, uids: _Uids) -> Image:
+    """
+    Raises:
+        UnreadableFile: the file cannot be read or written whole.
+    """
     if original.path is not None and not changes:
         return Image(original.source, original.study_uid, original.instance.sop_instance_uid, original.path)
-    with disable_value_validation():  # what real files hold is theirs; it goes out as it came
-        dataset = original.read()
-        if changes:
-            _write_over(dataset, changes, uids)
-        return Image(original.source, str(dataset.StudyInstanceUID), str(dataset.SOPInstanceUID), part10(dataset))
+    try:
+        with disable_value_validation():  # what real files hold is theirs; it goes out as it came
+            dataset = original.read()
+            if changes:
+                _write_over(dataset, changes, uids)
+            content = part10(dataset)
+    except (InvalidDicomError, *_BROKEN) as error:
+        raise UnreadableFile(f"{original.source} cannot be written over: {type(error).__name__}") from error
+    return Image(original.source, str(dataset.get("StudyInstanceUID", "")), str(dataset.SOPInstanceUID), content)
 
 
 def _write_over(dataset: Dataset, changes: Changes, uids: _Uids) -> None:

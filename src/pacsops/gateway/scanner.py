@@ -16,6 +16,7 @@ from pacsops.dimse import (
     OperationFailed,
     Peer,
     StoredInstance,
+    UnreadableFile,
     contexts_to_store,
     request_association,
 )
@@ -110,7 +111,10 @@ class Scanner:
     async def _sent(self, association: Association, draft: Draft, report: Report) -> Sent:
         if association.ended is not None:
             return _not_sent(draft, association.ended)
-        image = draft.make()
+        try:
+            image = draft.make()
+        except UnreadableFile as error:
+            return _not_sent(draft, error)
         if self.keep is not None and isinstance(image.content, bytes):
             (self.keep / f"{image.sop_instance_uid}.dcm").write_bytes(image.content)
         told = partial(Sent, source=image.source, study_uid=image.study_uid, sop_instance_uid=image.sop_instance_uid)

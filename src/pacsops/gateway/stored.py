@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from pacsops.database import Database
@@ -29,10 +30,11 @@ def _outgoing(spool: Path, row: Row) -> Outgoing:
     return Outgoing(str(row["id"]), instance, _opener(instance_path(spool, row["file"]), row["id"]))
 
 
-def _opener(path: Path, number: int) -> Callable[[], Awaitable[Content]]:
-    async def open_() -> Content:
+def _opener(path: Path, number: int) -> Callable[[], AbstractAsyncContextManager[Content]]:
+    @asynccontextmanager
+    async def open_() -> AsyncIterator[Content]:
         if not path.exists():
             raise Gone(f"the file of image {number} is not in the spool any more")
-        return path
+        yield path
 
     return open_

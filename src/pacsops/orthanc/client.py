@@ -10,6 +10,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -173,6 +175,30 @@ class Orthanc:
         question = {"Resources": list(resources), "Level": level, "Metadata": True}
         answer: list[dict[str, Any]] = self.ask("/tools/bulk-content", question, timeout=timeout)
         return answer
+
+    def instance_file(self, instance_id: str, file: Path, *, in_memory: int) -> Path | bytes:
+        """GET /instances/{id}/file, the DICOM file as it was stored: its bytes; one of more than `in_memory` bytes is
+        written to `file` instead.
+
+        Raises:
+            NotFoundInOrthanc: it is not there any more.
+            OrthancUnreachable: no answer, or not all of it.
+        """
+        path = f"/instances/{instance_id}/file"
+        try:
+            with self._session().get(self.url + path, timeout=self.timeout, stream=True) as response:
+                if response.status_code != HTTPStatus.OK:
+                    raise self._refusal(response, "GET", path)
+                if int(response.headers.get("Content-Length", 0)) <= in_memory:
+                    return response.content
+                with file.open("wb") as sink:
+                    for piece in response.iter_content(1 << 20):
+                        sink.write(piece)
+        except requests.RequestException as error:
+            raise OrthancUnreachable(
+                f"Orthanc at {self.url} did not answer GET {path} to its end", hint=_DOWN_HINT
+            ) from error
+        return file
 
     def get(self, path: str, *, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:
         return self._request("GET", path, params=params, timeout=timeout, again=True)

@@ -25,6 +25,8 @@ from pacsops.router.site import Site
 _LOG = EventLog("routing")
 MOST_IN_FLIGHT = 32
 """As Orthanc's ConcurrentJobs: a job that waits inside Orthanc holds a destination's slot for nothing."""
+TRANSPORT = "orthanc"
+"""Destinations that Orthanc sends to; `router.direct` has the others."""
 RESCUE_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 _BUSY_SECONDS = 0.05
@@ -89,7 +91,9 @@ class Dispatcher:
         if time.monotonic() >= self._rescue_at:
             if self._dead_workers is None:
                 self._dead_workers = claims.predecessors(self._site.database, self._site.worker)
-            rescued = claims.rescue(self._site.database, self._site.worker, dead_workers=self._dead_workers)
+            rescued = claims.rescue(
+                self._site.database, self._site.worker, dead_workers=self._dead_workers, transport=TRANSPORT
+            )
             for claim in rescued:
                 if claim.job_id is not None:
                     self._in_flight[claim.token] = _InFlight(claim, claim.job_id, time.monotonic(), rescued=True)
@@ -128,7 +132,7 @@ class Dispatcher:
             last_change(self._site.orthanc)
             self._orthanc_was_away = False
         while (room := MOST_IN_FLIGHT - len(self._in_flight)) > 0:
-            claimed = claims.claim(self._site.database, self._site.worker, most=room)
+            claimed = claims.claim(self._site.database, self._site.worker, transport=TRANSPORT, most=room)
             if not claimed:
                 return
             for number, claim in enumerate(claimed):

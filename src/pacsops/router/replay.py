@@ -32,6 +32,8 @@ class Replay:
 
     studies: int
     difference: Difference
+    not_replayed: tuple[str, ...] = ()
+    """Routes of the changed file that are the gateway's: what it received is not in Orthanc."""
 
 
 def replay(
@@ -49,11 +51,12 @@ def replay(
     Raises:
         OrthancUnreachable, OrthancRefused
     """
+    left_out = tuple(route.name for route in after.of(Source.GATEWAY).routes)
     before, after = what_differs(before.of(Source.ORTHANC), after.of(Source.ORTHANC))
     aet_of = {name: modality.aet for name, modality in all_modalities(orthanc).items()}
     difference, looked_at, scanned = Difference(), 0, 0
     if not before.routes and not after.routes:
-        return Replay(0, difference)
+        return Replay(0, difference, left_out)
     held = orthanc.statistics().studies if on_progress else 0
     by_series = not any(_looks_at_images(table) for table in (before, after))
     while page := orthanc.studies_page(since=scanned, limit=_PAGE):
@@ -68,7 +71,7 @@ def replay(
         scanned += len(page)
         if on_progress:
             on_progress(scanned, held)
-    return Replay(looked_at, difference)
+    return Replay(looked_at, difference, left_out)
 
 
 def table_of(version: RoutesVersion | None) -> RouteTable:
@@ -79,8 +82,9 @@ def table_of(version: RoutesVersion | None) -> RouteTable:
 def sentences(found: Replay) -> list[str]:
     """What changes, for people."""
     difference = found.difference
+    left_out = [f"Not replayed, being the gateway's: {', '.join(found.not_replayed)}"] if found.not_replayed else []
     if not difference.gained and not difference.lost and not any(difference.destinations.values()):
-        return ["No delivery of the studies looked at is gained or lost."]
+        return ["No delivery of the studies looked at is gained or lost.", *left_out]
     return [
         *(
             f"{route} → {destination}: {row.before} before, {row.after} after (+{row.gained} -{row.lost})"
@@ -93,6 +97,7 @@ def sentences(found: Replay) -> list[str]:
         ),
         f"{len(difference.gained)} deliveries gained, {len(difference.lost)} lost in {len(difference.studies)} of"
         f" {found.studies} studies",
+        *left_out,
     ]
 
 

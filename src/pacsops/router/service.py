@@ -15,6 +15,7 @@ from pacsops.delivery.versions import beat, withdraw
 from pacsops.errors import DatabaseUnreachable
 from pacsops.observe.logs import EventLog, write_to
 from pacsops.orthanc import Orthanc
+from pacsops.router.direct import OrthancOutlet
 from pacsops.router.dispatcher import Dispatcher
 from pacsops.router.feed import Feed
 from pacsops.router.nightly import Nightly
@@ -24,6 +25,7 @@ from pacsops.router.site import Site
 from pacsops.router.verify import Verifier
 from pacsops.router.wake import WakeListener
 from pacsops.routes import Source
+from pacsops.sending.thread import SendingThread
 from pacsops.settings import Settings
 
 _LOG = EventLog("router")
@@ -53,6 +55,8 @@ class Router:
             destinations=self.site.names_if_known,
             take=self.site.take_routes,
         )
+        outlet = OrthancOutlet(self.site, settings.orthanc_aet)
+        self._direct = SendingThread(outlet, self.site.database, self.site.worker, EventLog("routing"))
         self._loops = [
             Loop("routes", watch.step),
             Loop("feed", self._feed.step, self.site.feed_wake),
@@ -78,6 +82,7 @@ class Router:
             self._listener.start()
         for loop in self._loops:
             loop.start()
+        self._direct.start()
         _LOG.info("router_started", version=__version__, worker=self.site.worker, path=settings.routes_file)
 
     def stop(self) -> None:
@@ -86,6 +91,7 @@ class Router:
             self._listener.stop()
         for loop in self._loops:
             loop.stop()
+        self._direct.stop()
         for loop in self._loops:
             loop.join(_STOP_SECONDS)
         self._probes.close()
@@ -101,8 +107,9 @@ class Router:
             "route_version": table.hash if table else None,
             "routes": len(table.routes) if table else 0,
             "seq": self._feed.seq,
-            "in_flight": self._dispatcher.in_flight,
-            "trouble": {loop.name: loop.trouble for loop in self._loops if loop.trouble},
+            "in_flight": self._dispatcher.in_flight + self._direct.in_flight,
+            "trouble": {loop.name: loop.trouble for loop in self._loops if loop.trouble}
+            | {f"direct {name}": words for name, words in self._direct.trouble.items()},
         }
         beat(self.site.database, self.site.worker, detail)
         return _BEAT_SECONDS

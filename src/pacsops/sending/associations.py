@@ -16,6 +16,7 @@ IDLE_SECONDS = 5.0
 """How long one is kept for the next delivery."""
 WINDOW = 16
 """Instances sent before their answers are waited for, where the peer agrees (PS3.7 D.3.3.3)."""
+_FAREWELL_SECONDS = 2.0
 TERMS = Terms(window=WINDOW)
 
 
@@ -95,13 +96,13 @@ class Associations:
             del self._open[target]
 
     async def close(self) -> None:
-        """Release all that are idle."""
+        """Release all that are idle; peers that take their time are not waited for."""
         for idle in self._idle.values():
             for lane in idle:
                 self._later(lane)
         self._idle.clear()
         if self._closing:
-            await asyncio.wait(self._closing)
+            await asyncio.wait(self._closing, timeout=_FAREWELL_SECONDS)
 
     def _over(self, lane: Lane) -> bool:
         if lane.association.ended is None:

@@ -92,7 +92,7 @@ class Attempt:
             self._ended = Failure(ErrorClass.UNKNOWN_DESTINATION, str(unknown))
             return
         except DimseError as error:
-            self._ended = failure_of(error)
+            self._ended = failure_of(error, self._outlet.trouble)
             return
         while self._goes_on and self._loaded < len(self.claim.instances):
             await self._load()
@@ -118,12 +118,14 @@ class Attempt:
         try:
             lane = await self._associations.take(target, (item.context for item in self._queue))
         except DimseError as error:
-            self._ended = failure_of(error)
+            self._ended = failure_of(error, self._outlet.trouble)
             return
+        turns = asyncio.Semaphore(lane.window)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(lane.window, len(self._queue))):
-                    group.create_task(self._store_in_turn(lane))
+                # One more than can be sent at a time: the next instance is read while others are on their way.
+                for _ in range(min(lane.window + 1, len(self._queue))):
+                    group.create_task(self._store_in_turn(lane, turns))
         except BaseException:
             await self._associations.abort(lane)
             raise
@@ -132,18 +134,22 @@ class Attempt:
         else:
             self._associations.give_back(lane)
 
-    async def _store_in_turn(self, lane: Lane) -> None:
+    async def _store_in_turn(self, lane: Lane, turns: asyncio.Semaphore) -> None:
         while self._goes_on and self._queue and lane.association.ended is None:
             if time.monotonic() - self.alive_at > HELD_SECONDS:
                 self._ended = Failure(self._outlet.trouble, "PostgreSQL was away for too long")
             elif self._queue[0].context in lane.proposed:
-                await self._store(lane, self._queue.popleft())
+                await self._store(lane, turns, self._queue.popleft())
             else:
                 return
 
-    async def _store(self, lane: Lane, item: Outgoing) -> None:
+    async def _store(self, lane: Lane, turns: asyncio.Semaphore, item: Outgoing) -> None:
         try:
-            answer = await lane.association.store(await item.open())
+            async with item.open() as content, turns:
+                if not self._goes_on or lane.association.ended is not None:
+                    self._queue.appendleft(item)
+                    return
+                answer = await lane.association.store(content)
         except Gone as gone:
             self._failed[item.id] = Failure(ErrorClass.VANISHED, str(gone))
         except DimseError as error:
@@ -160,10 +166,10 @@ class Attempt:
                 self._arrivals.set()
 
     def _met(self, lane: Lane, item: Outgoing, error: DimseError) -> None:
-        failure = failure_of(error, item.instance)
+        failure = failure_of(error, self._outlet.trouble, item.instance)
         if failure.error_class in (ErrorClass.OUT_OF_RESOURCES, ErrorClass.TIMEOUT):
             self._ended = failure
-        elif lane.association.ended is None or failure.error_class is ErrorClass.GATEWAY:
+        elif lane.association.ended is None or failure.error_class is self._outlet.trouble:
             self._failed[item.id] = failure
         elif lane.reused:
             # It hung up while the association was idle: that is no word about this image.
@@ -205,6 +211,8 @@ class Attempt:
     async def _conclude(self) -> None:
         for status, images in sorted(self._warnings.items()):
             self._log.warning("send_warning", **about(self.claim), status=f"0x{status:04X}", instances=images)
+        if self._ended is None and self._failed and await self._goes_without():
+            self._failed.clear()
         if self._ended is None and not self._failed:
             await self._finish()
             return
@@ -222,6 +230,15 @@ class Attempt:
             await self._ledger.insist(self._release, self._ended.reason)
         else:
             await self._fail(self._ended)
+
+    async def _goes_without(self) -> bool:
+        """Whether all that failed was deleted on purpose, and is not promised any more; never if that were all."""
+        gone = [one for one, failure in self._failed.items() if failure.error_class is ErrorClass.VANISHED]
+        if not self._outlet.drops_what_is_gone or not len(gone) == len(self._failed) < len(self.claim.instances):
+            return False
+        await self._ledger.insist(outcomes.drop_vanished, self.claim, gone)
+        self._log.warning("send_interrupted", **about(self.claim), error=f"{len(gone)} of its images were deleted")
+        return True
 
     async def _finish(self) -> None:
         duration = round((time.monotonic() - self._since) * 1000)

@@ -5,22 +5,25 @@ Source: PS3.4 B.2.3 (C-STORE statuses), PS3.7 annex C
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pacsops.delivery.model import ErrorClass
 from pacsops.delivery.retry import Failure
-from pacsops.dimse import DimseError, Instance, OperationFailed
+from pacsops.dimse import DimseError, Instance, OperationFailed, UnreadableFile
 
-_CLASSES: Mapping[str, ErrorClass] = {"unreadable-file": ErrorClass.GATEWAY}
-"""By `DimseError.kind`; the other kinds are called alike."""
-_WORST_FIRST = (ErrorClass.GATEWAY, ErrorClass.VANISHED, ErrorClass.PEER_STATUS, ErrorClass.NO_PRESENTATION_CONTEXT)
+_WORST_FIRST = (ErrorClass.VANISHED, ErrorClass.PEER_STATUS, ErrorClass.NO_PRESENTATION_CONTEXT)
 
 
-def failure_of(error: DimseError, instance: Instance | None = None) -> Failure:
-    """The failure behind an error; `instance` is what it was about, if it was about one."""
+def failure_of(error: DimseError, trouble: ErrorClass, instance: Instance | None = None) -> Failure:
+    """The failure behind an error.
+
+    Args:
+        trouble: what it is called when it is we who cannot send.
+        instance: what it was about, if it was about one.
+    """
     return Failure(
-        _CLASSES.get(error.kind) or ErrorClass(error.kind),
+        trouble if isinstance(error, UnreadableFile) else ErrorClass(error.kind),
         str(error),
         error.status if isinstance(error, OperationFailed) else None,
         instance.sop_class_uid if instance else None,

@@ -93,10 +93,16 @@ class Forwarding:
             await _rung(bell, pause)
 
     async def _claim(self) -> float:
+        await self._ledger.off_loop(self._outlet.ready)
         while (room := MOST_IN_FLIGHT - len(self._attempts)) > 0:
             alive_at = time.monotonic()
             claimed = await self._ledger.do(
-                claims.claim, self._worker, source=self._outlet.source, most=room, starts=True
+                claims.claim,
+                self._worker,
+                source=self._outlet.source,
+                transport=self._outlet.transport,
+                most=room,
+                starts=True,
             )
             for claim in claimed:
                 self._begin(claim, alive_at)
@@ -111,7 +117,13 @@ class Forwarding:
         if self._dead_workers is None:
             self._dead_workers = await self._ledger.do(claims.predecessors, self._worker, source=source)
         alive_at = time.monotonic()
-        rescued = await self._ledger.do(claims.rescue, self._worker, dead_workers=self._dead_workers, source=source)
+        rescued = await self._ledger.do(
+            claims.rescue,
+            self._worker,
+            dead_workers=self._dead_workers,
+            source=source,
+            transport=self._outlet.transport,
+        )
         for claim in rescued:
             self._begin(claim, alive_at)
         return LEASES_SECONDS

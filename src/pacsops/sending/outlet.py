@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -30,8 +31,8 @@ class Outgoing:
 
     id: str
     instance: Instance
-    open: Callable[[], Awaitable[Content]] = field(repr=False, compare=False)
-    """Raises Gone when it is not there any more."""
+    open: Callable[[], AbstractAsyncContextManager[Content]] = field(repr=False, compare=False)
+    """Raises Gone when it is not there any more, PacsopsError when it cannot be read now."""
 
     @property
     def context(self) -> tuple[str, str]:
@@ -48,8 +49,19 @@ class Outlet(Protocol):
 
     source: str
     """Whose deliveries are sent: those of routing_state.source."""
+    transport: str | None
+    """Only destinations of this destination_health.transport; None: whatever it is."""
     trouble: ErrorClass
     """What it is called when it is we who cannot send."""
+    drops_what_is_gone: bool
+    """Whether an instance that is gone was deleted on purpose, and the promise is kept without it."""
+
+    def ready(self) -> None:
+        """Asked before anything is claimed.
+
+        Raises:
+            PacsopsError: nothing can be sent now.
+        """
 
     def target(self, destination: str) -> Target:
         """

@@ -157,6 +157,19 @@ def test_a_text_beyond_the_files_character_set_does_not_spoil_its_others(cli: Co
     assert (str(got.PatientName), got.SeriesDescription) == ("Müller^Jörg", "頭部")
 
 
+def test_a_file_that_cannot_be_written_over_does_not_keep_the_others(cli: CommandLine, folder: Path) -> None:
+    broken = folder / "one" / "0.dcm"
+    dataset = dcmread(broken)
+    del dataset.SOPInstanceUID
+    broken.write_bytes(part10(dataset))
+    with Peer("EDGE") as peer:
+        sent = cli.json("simulate", "scanner", str(folder), "--patient-id", "EDGE", *at(peer))
+    assert (sent["sent"], sent["not_sent"], sent["exit_code"]) == (3, 1, 2)
+    [lost] = [each for each in sent["images"] if each["outcome"] == "not sent"]
+    assert lost["source"] == str(broken)
+    assert "cannot be written over" in lost["reason"]
+
+
 def test_what_is_refused_is_told_by_its_reason_and_the_rest_is_sent(cli: CommandLine, folder: Path) -> None:
     answers = iter([0xA700, 0x0000, 0xB000, 0xA700])
     with Peer("EDGE", status=lambda _: next(answers)) as peer:
@@ -176,7 +189,8 @@ def test_a_peer_that_rejects_or_is_not_there_is_an_error_with_the_way_on(cli: Co
     with Peer("EDGE", rejects=True) as peer:
         rejected = cli("simulate", "scanner", str(folder), "--calling-aet", "NOPE_AET", *at(peer))
     assert rejected.exit_code == 2
-    assert "rejects NOPE_AET: Called AE title not recognised" in rejected.stderr
+    assert "NOPE_AET is rejected by EDGE" in rejected.stderr
+    assert "Called AE title not recognised" in rejected.stderr
     assert "gateway.yml" in rejected.stderr
     nobody = cli.json("simulate", "scanner", str(folder), "--host", "127.0.0.1", "--port", str(free_port()))
     assert (nobody["error"]["kind"], nobody["exit_code"]) == ("NothingSent", 2)

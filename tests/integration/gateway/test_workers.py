@@ -264,7 +264,7 @@ def test_a_study_waits_where_it_is_while_all_other_workers_are_down(database: Da
 
 def test_what_an_operator_took_back_is_given_to_nobody(database: Database) -> None:
     planned(database)
-    desk.cancel(database, DeliveryFilter(study_id="1.2"), reason="wrong patient", by="operator")
+    desk.cancel(database, DeliveryFilter(study_ids=("1.2",)), reason="wrong patient", by="operator")
     passes(database)
     assert workers.reassign(database, CONFIGURATION) == 0
     assert deliveries(database) == {"AI-1": "cancelled"}

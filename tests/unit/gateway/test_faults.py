@@ -6,6 +6,7 @@ import asyncio
 import errno
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,9 +92,10 @@ def test_a_site_for_patients_has_none_whoever_wrote_the_file(tmp_path: Path) -> 
     asyncio.run(receiver.before_write())
 
 
+@hypothesis.settings(deadline=None)
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_a_file_that_is_not_ours_stops_no_receiver(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    spool = tmp_path_factory.mktemp("spool")
+    spool = tmp_path_factory.getbasetemp()
     (spool / faults.FILE).write_bytes(content)
     assert not faults.injected(spool)
 

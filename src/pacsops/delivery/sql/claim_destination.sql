@@ -7,6 +7,7 @@ SELECT h.destination, h.max_concurrency, h.breaker
         OR (h.breaker = 'draining'
             AND (h.last_claimed_at IS NULL
                  OR h.last_claimed_at <= now() - make_interval(secs => %(drain_interval)s))))
+   AND (%(transport)s::text IS NULL OR h.transport = %(transport)s)
    AND (SELECT true FROM routing_state s
          WHERE s.destination = h.destination AND s.source = %(source)s
            AND s.status IN ('pending', 'failed') AND s.next_retry_at <= now()

@@ -6,6 +6,8 @@ UPDATE routing_state s
        updated_at = now()
   FROM (SELECT id FROM routing_state
          WHERE status IN ('sending', 'sent') AND source = %(source)s
+           AND (%(transport)s::text IS NULL
+                OR destination IN (SELECT h.destination FROM destination_health h WHERE h.transport = %(transport)s))
            AND (lease_until < now() OR claimed_by = ANY (%(dead_workers)s))
          ORDER BY lease_until
          LIMIT 100

@@ -21,7 +21,6 @@ from pacsops.orthanc import Echo, Modality
 from pacsops.words import ago, lasting, now, size
 
 AT_ONCE = 20
-_LOG = "`orthanc logs --service gateway --errors`"
 
 
 @check("gateway", section=Section.SERVICES, scope="host")
@@ -40,7 +39,7 @@ def gateway(site: Site) -> Iterator[Finding]:
     else:
         yield error(
             f"The gateway does not receive on {where}: {answer.reason}.",
-            f"`orthanc restart gateway`, then {_LOG}; devices keep what they cannot send, but not for long",
+            "`orthanc restart gateway`, then `orthanc logs --service gateway --errors`; devices do not wait long",
             subject="receiver",
             error=answer.reason,
         )
@@ -48,7 +47,9 @@ def gateway(site: Site) -> Iterator[Finding]:
         yield from _forwarder(site)
     except (DatabaseUnreachable, SchemaMismatch):
         yield unseen(
-            "Whether the gateway sends cannot be said without PostgreSQL; it goes on receiving.", subject="forwarder"
+            "Whether the gateway sends cannot be said without PostgreSQL; it goes on receiving.",
+            "`orthanc start postgres`, or see what became of it: `orthanc status`",
+            subject="forwarder",
         )
 
 
@@ -58,7 +59,7 @@ def _forwarder(site: Site) -> Iterator[Finding]:
         last = f"gave its last sign of life {ago(beat.beat_at)}" if beat else "has not run yet"
         yield error(
             f"The gateway's forwarder {last}: what is received waits in the spool.",
-            f"`orthanc restart gateway`, then {_LOG}",
+            "`orthanc restart gateway`, then `orthanc logs --service gateway --errors`",
             subject="forwarder",
             last_beat_at=beat.beat_at if beat else None,
         )
@@ -69,7 +70,7 @@ def _forwarder(site: Site) -> Iterator[Finding]:
     for trouble, duties in held_up.items():
         yield warning(
             f"The gateway cannot do its {'duty' if len(duties) == 1 else 'duties'} {', '.join(duties)}: {trouble}.",
-            f"it tries again by itself; {_LOG}",
+            "it tries again by itself; `orthanc logs --service gateway --errors`",
             subject=", ".join(duties),
         )
     if not held_up:
@@ -95,8 +96,6 @@ def gateway_spool(site: Site) -> Iterator[Finding]:
         return
     evidence: dict[str, Any] = {"path": str(spool), "free_bytes": usage.free, "reserve_bytes": reserve}
     figures = (Figure("spool_free", usage.free, "B"),)
-    room = f"{size(usage.free)} of {size(usage.total)} are free for the gateway's spool ({spool})"
-    mend = "let deliveries go out (`orthanc show-pending`, `orthanc show-stuck`), or extend the file system"
     if flags & os.ST_RDONLY:
         yield error(
             f"The gateway's spool {spool} is mounted read-only: it refuses all images (0xA700).",
@@ -105,15 +104,21 @@ def gateway_spool(site: Site) -> Iterator[Finding]:
         )
     elif usage.free < reserve:
         yield error(
-            f"{room}, less than its reserve of {size(reserve)}: it refuses all images (0xA700).",
-            mend,
+            f"The gateway's spool ({spool}) has {size(usage.free)} left, less than its reserve of {size(reserve)}:"
+            " it refuses all images (0xA700).",
+            "extend the file system, or have deliveries go out: `orthanc show-stuck`, `orthanc show-pending`",
             figures=figures,
             **evidence,
         )
     elif usage.free < 2 * reserve:
-        yield warning(f"{room}; below {size(reserve)} it refuses images.", mend, figures=figures, **evidence)
+        yield warning(
+            f"The gateway's spool ({spool}) has {size(usage.free)} left; below {size(reserve)} it refuses images.",
+            "extend the file system, or have deliveries go out: `orthanc show-stuck`, `orthanc show-pending`",
+            figures=figures,
+            **evidence,
+        )
     else:
-        yield ok(room, figures=figures, **evidence)
+        yield ok(f"{size(usage.free)} free for the gateway's spool ({spool})", figures=figures, **evidence)
 
 
 @check("gateway-destinations", section=Section.DESTINATIONS, scope="host", limit=90.0)
@@ -146,7 +151,7 @@ def _judged(site: Site, modality: Modality, answered: Echo) -> Finding:
         meant = meaning(answered, modality, site.settings.gateway_aet)
         return error(
             f"{where} - {answered.failure.message}.",
-            f"{meant[1] if meant else _LOG}; `orthanc test-destination {modality.name}`",
+            f"{meant[1] if meant else 'its log says more'}; `orthanc test-destination {modality.name}`",
             subject=modality.name,
             **evidence,
         )

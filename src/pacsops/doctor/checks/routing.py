@@ -16,6 +16,7 @@ from pacsops.doctor.finding import Figure, Finding, Fix, error, ok, warning
 from pacsops.doctor.rules import Rules
 from pacsops.doctor.site import Site
 from pacsops.errors import FixRefused
+from pacsops.gateway.naming import names_of
 from pacsops.routes import RoutesInvalid, Source, load_routes, unknown_destinations
 from pacsops.routes.durations import as_text
 from pacsops.routes.shadowing import shadowed
@@ -159,16 +160,25 @@ def _write_back(file: Path, text: str) -> Callable[[str], str]:
 
 @check("routes-destinations", section=Section.ROUTING)
 def routes_destinations(site: Site) -> Iterator[Finding]:
-    """Whether Orthanc knows every destination that a route names."""
+    """Whether Orthanc, or the gateway, knows every destination that a route names."""
     table, modalities = site.rules.table.of(Source.ORTHANC), site.modalities
     unknown = sorted({problem.message for problem in unknown_destinations(table, modalities)})
+    of_gateway = site.rules.table.of(Source.GATEWAY)
+    names = names_of(site.gateway_beat) if of_gateway.routes and site.database_answers else None
+    lacking = sorted({problem.message for problem in unknown_destinations(of_gateway, names)}) if names else []
+    for name in lacking:
+        yield warning(
+            f"routes.yml: {name} to the gateway; its deliveries wait until gateway.yml has it.",
+            "gateway_destinations in the inventory, then deploy; or correct routes.yml",
+            subject=name,
+        )
     for name in unknown:
         yield warning(
             f"routes.yml: {name}; its deliveries wait until Orthanc knows it.",
             "`orthanc add-destination`, or correct routes.yml",
             subject=name,
         )
-    if not unknown:
+    if not unknown and not lacking:
         yield ok(f"Orthanc knows each of {count(len(table.destinations), 'destination')} that routes name")
 
 
@@ -291,9 +301,12 @@ def unevaluated(site: Site) -> Iterator[Finding]:
         return
     first = desk.unevaluated(site.db)[0]
     why = first.trouble or "not evaluated yet"
+    look = f"`orthanc history {first.study_id[:13]}` and `orthanc logs --service router`"
+    if first.source == Source.GATEWAY:
+        look = f"`orthanc status --study {first.study_id}` and `orthanc logs --service gateway`"
     yield warning(
         f"{studies(counts.unevaluated)} received, but no route can be asked: {why}.",
-        f"`orthanc history {first.study_id[:13]}` and `orthanc logs --service router`",
+        look,
         studies=counts.unevaluated,
         first=first.study_id,
     )
