@@ -69,7 +69,7 @@ def _print_destinations(page: Page, states: list[DestinationState]) -> None:
                 state.shown,
                 state.last_success,
                 state.owed or "–",
-                (address(state.modality) if state.modality else "nobody here knows it")
+                (address(state.modality) if state.modality else "Orthanc does not know it")
                 + (", from the gateway" if state.senders == ("gateway",) else "")
                 + (f", {count(len(state.routes), 'route')}: {', '.join(state.routes)}" if state.routes else ""),
             )

@@ -118,7 +118,7 @@ class DestinationState:
             return None  # what routes name is told with the routes
         return (
             "warning",
-            f"Nobody here knows {self.name}; {deliveries(owed)} {'waits' if owed == 1 else 'wait'} for it.",
+            f"Orthanc does not know {self.name}; {deliveries(owed)} {'waits' if owed == 1 else 'wait'} for it.",
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class OrthancOutlet:
     def target(self, destination: str) -> Target:
         modality = self._site.modalities().get(destination)
         if modality is None:
-            raise UnknownDestination(f"Orthanc has no modality {destination}")
+            raise UnknownDestination(f"Orthanc has no destination {destination}")
         if modality.use_dicom_tls:
             raise TlsFailed("only Orthanc has a certificate for it: give it `transport: orthanc`")
         peer = Peer(modality.host, modality.port, modality.aet)

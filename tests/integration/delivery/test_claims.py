@@ -348,7 +348,10 @@ def test_ten_thousand_waiting_elsewhere_neither_block_nor_slow_a_claim(
             tx.run("ANALYZE destination_health")
     with database.transaction() as tx:
         explained = tx.one(
-            "EXPLAIN (ANALYZE, FORMAT JSON) " + sql.CLAIM_DESTINATION, source="orthanc", drain_interval=0.25
+            "EXPLAIN (ANALYZE, FORMAT JSON) " + sql.CLAIM_DESTINATION,
+            source="orthanc",
+            transport="orthanc",
+            drain_interval=0.25,
         )
     reads = _rows_read(explained["QUERY PLAN"][0]["Plan"])
 
