@@ -8,7 +8,7 @@ RUNTIME ?= supervisor
 .PHONY: help
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r target text; do \
-	    printf '  make %-12s %s\n' "$$target" "$$text"; done
+	    printf '  make %-16s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
 demo: deploy-demo  ## Deploy a small hospital into .demo/ and tell its story; in containers with RUNTIME=compose
@@ -18,6 +18,15 @@ demo: deploy-demo  ## Deploy a small hospital into .demo/ and tell its story; in
 deploy-demo:  ## Deploy it without the story (a second time changes nothing)
 	@scripts/prepare demo-$(RUNTIME)
 	@$(BIN)/ansible-playbook -i inventories/demo site.yml -e runtime=$(RUNTIME)
+
+.PHONY: demo-edge
+demo-edge: deploy-demo-edge  ## Deploy a gateway, a PACS and five AI workers into .demo/ and tell their story
+	@$(BIN)/python demo/edge_story.py
+
+.PHONY: deploy-demo-edge
+deploy-demo-edge:  ## Deploy them without the story (a second time changes nothing)
+	@scripts/prepare demo-$(RUNTIME)
+	@$(BIN)/ansible-playbook -i inventories/demo_edge site.yml -e runtime=$(RUNTIME)
 
 .PHONY: demo-stop
 demo-stop:  ## Stop the demo and remove .demo/

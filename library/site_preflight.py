@@ -48,6 +48,10 @@ options:
     description: GiB that must be free there.
     type: float
     required: true
+  rooms:
+    description: Further folders, to the GiB that must be free there.
+    type: dict
+    default: {}
   memory_mib:
     description: MiB that the host's services may use together; 0 where nothing holds them to it.
     type: int
@@ -150,6 +154,7 @@ def main() -> None:
             "installable": {"type": "list", "elements": "str", "default": []},
             "folder": {"type": "path", "required": True},
             "free_gib": {"type": "float", "required": True},
+            "rooms": {"type": "dict", "default": {}},
             "memory_mib": {"type": "int", "default": 0},
             "controller_time": {"type": "float", "required": True},
             "clock_difference": {"type": "float", "default": 5},

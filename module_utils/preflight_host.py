@@ -231,6 +231,8 @@ def host_problems(asked: Mapping[str, Any], *, now: float) -> Iterator[str]:
     yield from runtime_problems(asked["runtime"], installable)
     yield from missing_programs(asked["programs"], installable)
     yield from space_problems(Path(asked["folder"]), asked["free_gib"])
+    for folder, gib in asked["rooms"].items():
+        yield from space_problems(Path(folder), float(gib))
     yield from memory_problems(asked["memory_mib"], Path("/proc/meminfo").read_text())
     yield from clock_problems(
         asked["controller_time"],

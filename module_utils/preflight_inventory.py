@@ -16,7 +16,12 @@ import yaml  # there wherever Ansible runs playbooks
 
 AE_TITLE_LENGTH = 16
 """Characters an AE title may have (DICOM PS3.5, table 6.2-1)."""
-SERVICE_NEEDS = {"orthanc": ("database",), "router": ("database", "orthanc"), "viewer": ("orthanc",)}
+SERVICE_NEEDS = {
+    "orthanc": ("database",),
+    "router": ("database", "orthanc"),
+    "viewer": ("orthanc",),
+    "gateway": ("database",),
+}
 """Group -> the groups without which it serves nobody."""
 COLLECTIONS = {"compose": "community.docker"}
 """Runtime -> the Ansible collection it takes."""
@@ -116,8 +121,36 @@ def modality_problems(modalities: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{' and '.join(sorted(set(same)))} of orthanc_modalities are one peer: {aet} at {host}:{port}"
 
 
-def route_problems(source: str, text: str, destinations: Collection[str]) -> Iterator[str]:
+def gateway_problems(gateway: Mapping[str, Any]) -> Iterator[str]:
+    """A gateway nobody may send to, titles no association carries, and pools of what is no destination.
+
+    `gateway`: its `aet`, and `peers`, `destinations` and `pools` as the role's variables have them.
+    """
+    destinations, pools = gateway["destinations"], gateway["pools"]
+    yield from title_problems({"the gateway (gateway_aet)": str(gateway["aet"])})
+    yield from title_problems(
+        {f"{name} (gateway_destinations)": str(to.get("aet")) for name, to in destinations.items()}
+    )
+    yield from title_problems(
+        {f"peer {number} (gateway_peers)": str(each.get("aet")) for number, each in enumerate(gateway["peers"], 1)}
+    )
+    if not gateway["peers"]:
+        yield "gateway_peers is empty: nobody could send to the gateway"
+    for pool, said in sorted(pools.items()):
+        if pool in destinations:
+            yield f"gateway_pools has {pool}, and gateway_destinations too: each needs a name of its own"
+        for member in said.get("members") or []:
+            if member not in destinations:
+                hint = meant(member, destinations)
+                yield f"{pool} of gateway_pools has {member}, which is not in gateway_destinations{hint}"
+
+
+def route_problems(
+    source: str, text: str, destinations: Collection[str], of_gateway: Collection[str] = ()
+) -> Iterator[str]:
     """A routes.yml that is not there or no YAML, and routes to what the inventory does not list.
+
+    `destinations`: of Orthanc's routes; `of_gateway`: destinations and pools of those with `source: gateway`.
 
     Everything else about it is found on the host, where the language of routes is installed.
     """
@@ -136,11 +169,12 @@ def route_problems(source: str, text: str, destinations: Collection[str]) -> Ite
     for route in routes if isinstance(routes, list) else []:
         action = route.get("action") if isinstance(route, dict) else None
         to = action.get("to") if isinstance(action, dict) else None
+        from_gateway = isinstance(route, dict) and route.get("source") == "gateway"
+        known, where = (of_gateway, "gateway_destinations") if from_gateway else (destinations, "orthanc_modalities")
         for name in [to] if isinstance(to, str) else to or []:
-            if name not in destinations:
+            if name not in known:
                 yield (
-                    f"route {route.get('name')!r} sends to {name}, which is not in orthanc_modalities"
-                    f"{meant(str(name), destinations)}"
+                    f"route {route.get('name')!r} sends to {name}, which is not in {where}{meant(str(name), known)}"
                 )
 
 
@@ -182,8 +216,8 @@ def secrets_folder_problems(folder: str, mode: int) -> Iterator[str]:
         yield f"others may look into {folder}: chmod -R go= {folder}"
 
 
-def host_problems(asked: Mapping[str, Any], host: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with what the inventory says of one host."""
+def host_problems(asked: Mapping[str, Any], host: Mapping[str, Any], of_gateway: Collection[str]) -> Iterator[str]:
+    """What is wrong with what the inventory says of one host. `of_gateway`: where the site's gateways may send to."""
     yield from variable_problems(host["variables"], asked["known_variables"], asked["former_variables"])
     yield from runtime_problems(host["runtime"], asked["runtimes"])
     yield from secret_problems(host["unfit_secrets"])
@@ -194,9 +228,11 @@ def host_problems(asked: Mapping[str, Any], host: Mapping[str, Any]) -> Iterator
         yield from title_problems({"Orthanc (orthanc_aet)": str(host["aet"])})
         yield from title_problems({str(each.get("name")): str(each.get("aet")) for each in modalities})
         yield from modality_problems(modalities)
-    if "router" in host["groups"]:
+    if "gateway" in host["groups"]:
+        yield from gateway_problems(host["gateway"])
+    if {"router", "gateway"} & set(host["groups"]):
         names = {str(each.get("name")) for each in modalities}
-        yield from route_problems(host["routes_source"], host["routes"], names)
+        yield from route_problems(host["routes_source"], host["routes"], names, of_gateway)
 
 
 def inventory_problems(asked: Mapping[str, Any], secrets_mode: int) -> Iterator[str]:
@@ -207,9 +243,11 @@ def inventory_problems(asked: Mapping[str, Any], secrets_mode: int) -> Iterator[
     yield from viewer_problems(hosts, asked["groups"])
     yield from collection_problems(hosts, [*asked["collections_paths"], *sys.path])
     yield from secrets_folder_problems(asked["secrets_folder"], secrets_mode)
+    gateways = [host["gateway"] for host in hosts.values() if "gateway" in host["groups"]]
+    of_gateway = {name for each in gateways for name in (*each["destinations"], *each["pools"])}
     blamed: dict[str, list[str]] = {}
     for name, host in hosts.items():
-        for problem in host_problems(asked, host):
+        for problem in host_problems(asked, host, of_gateway):
             blamed.setdefault(problem, []).append(name)
     for problem, names in blamed.items():
         yield problem if len(names) == len(hosts) else f"{', '.join(names)}: {problem}"

@@ -1,8 +1,9 @@
 """CR_ROOM1, a scanner beside the site: makes a study of two radiographs and sends it by C-STORE (PS3.4 B).
 
-    python molecule/shared/scanner.py HOST ACCESSION-NUMBER      HOST: a container of this machine's Docker engine
+    python molecule/shared/scanner.py HOST ACCESSION-NUMBER [SERVICE]
 
-Prints the SOP instance UIDs, one a line. A study follows from its accession number: sent twice, it is the same one.
+HOST: a container of this machine's Docker engine; SERVICE: orthanc, or the gateway there. Prints the SOP instance
+UIDs, one a line. A study follows from its accession number: sent twice, it is the same one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 from pacsops.dicom.synthetic import Study
 
 AET = "CR_ROOM1"
-CALLED_AET = "ORTHANC_TEST"
-PORT = 4242
+RECEIVERS = {"orthanc": ("ORTHANC_TEST", 4242), "gateway": ("EDGE_TEST", 11112)}
+"""Service: its AE title and port."""
 
 
 def address_of(container: str) -> str:
@@ -28,7 +29,7 @@ def address_of(container: str) -> str:
     return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def send(container: str, accession: str) -> list[str]:
+def send(container: str, accession: str, service: str = "orthanc") -> list[str]:
     """The SOP instance UIDs of what was sent.
 
     Raises:
@@ -36,21 +37,22 @@ def send(container: str, accession: str) -> list[str]:
     """
     study = Study(seed=accession, study_description="CHEST", accession_number=accession)
     study.add_series("CR", instances=2)
+    called_aet, port = RECEIVERS[service]
     ae = AE(AET)
     for dataset in study.datasets:
         ae.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
-    association = ae.associate(address_of(container), PORT, ae_title=CALLED_AET)
+    association = ae.associate(address_of(container), port, ae_title=called_aet)
     if not association.is_established:
-        raise ConnectionError(f"{CALLED_AET} on {container} takes no association from {AET}")
+        raise ConnectionError(f"{called_aet} on {container} takes no association from {AET}")
     try:
         for dataset in study.datasets:
             status = association.send_c_store(dataset)
             if "Status" not in status or status.Status != 0:
-                raise ConnectionError(f"{CALLED_AET} on {container} answers {status or 'nothing'}")
+                raise ConnectionError(f"{called_aet} on {container} answers {status or 'nothing'}")
     finally:
         association.release()
     return [str(dataset.SOPInstanceUID) for dataset in study.datasets]
 
 
 if __name__ == "__main__":
-    print(*send(*sys.argv[1:3]), sep="\n")
+    print(*send(*sys.argv[1:4]), sep="\n")

@@ -74,7 +74,7 @@ def test_containers_are_backed_up_from_their_host(rendered: Rendered) -> None:
     assert database["host"] == "/opt/orthanc/run/postgres", "the superuser's socket, which the host sees"
     assert database["image"].startswith("pacsops/postgres:")
     assert database["account"] == "58432"
-    assert said["stop"] == "docker compose --project-directory /opt/orthanc stop router orthanc"
+    assert said["stop"] == "docker compose --project-directory /opt/orthanc stop gateway router orthanc"
     assert BackupConfiguration._of(said).database is not None
 
 

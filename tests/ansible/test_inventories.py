@@ -54,10 +54,20 @@ def test_an_example_names_no_machine_that_exists_and_routes_to_what_it_lists(sit
     hosts = listed["_meta"]["hostvars"].values()
     modalities = [modality for host in hosts for modality in host["orthanc_modalities"]]
 
-    for address in [host["ansible_host"] for host in hosts] + [modality["host"] for modality in modalities]:
+    gateways = [host for host in hosts if "gateway_destinations" in host]
+    of_gateways = {name: to for host in gateways for name, to in host["gateway_destinations"].items()}
+    pools = {name for host in gateways for name in host["gateway_pools"]}
+
+    addresses = {host["ansible_host"] for host in hosts}
+    addresses |= {peer["host"] for peer in (*modalities, *of_gateways.values())}
+    for address in addresses - {"orthanc", "gateway"}:  # containers of one host
         assert any(ipaddress.ip_address(address) in network for network in DOCUMENTATION), address
     assert all(host["ansible_become"] is True for host in hosts)
-    assert read_routes(inventory / "files" / "routes.yml", destinations={each["name"] for each in modalities}).routes
+    assert read_routes(
+        inventory / "files" / "routes.yml",
+        destinations={each["name"] for each in modalities},
+        gateway_destinations={*of_gateways, *pools},
+    ).routes
 
 
 def test_an_operator_reads_all_that_is_wrong_with_an_inventory_at_once(tmp_path: Path) -> None:

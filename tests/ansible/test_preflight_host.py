@@ -76,6 +76,7 @@ def test_every_problem_is_told_at_once(
             **sound,
             "python_minimum": "9.9",
             "free_gib": 1e9,
+            "rooms": {sound["folder"] + "/incoming": 2e9},
             "memory_mib": 10**9,
             "controller_time": time.time() - 3600,
             "clock_difference": 5,
@@ -88,7 +89,8 @@ def test_every_problem_is_told_at_once(
     expected = [
         "9.9 or newer is needed",
         "sudo apt-get install --no-install-recommends orthanc",
-        "GiB are needed",
+        "1000000000 GiB are needed",
+        "2000000000 GiB are needed",
         "1000000000 MiB of memory",
         "s ahead of the controller's",
         "no-such-host.invalid (orthanc_modalities: PACS) has no address here",

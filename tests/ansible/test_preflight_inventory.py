@@ -15,6 +15,14 @@ PEER = {"name": "PACS", "aet": "PACS", "host": "192.0.2.9", "port": 104}
 GROUPS = {"database": ["one"], "orthanc": ["one"], "router": ["one"]}
 
 
+GATEWAY = {
+    "aet": "EDGE",
+    "peers": [{"aet": "CT1", "address": "198.51.100.0/24"}],
+    "destinations": {"ARCHIVE": {"host": "192.0.2.9", "port": 104, "aet": "PACS"}},
+    "pools": {"AI": {"members": ["ARCHIVE"]}},
+}
+
+
 def a_host(**said: Any) -> dict[str, Any]:
     """What the inventory says of a host with nothing wrong about it."""
     return {
@@ -29,6 +37,7 @@ def a_host(**said: Any) -> dict[str, Any]:
         "dicomweb": True,
         "routes_source": "files/routes.yml",
         "routes": "routes: [{name: all, action: {send: study, to: PACS}}]",
+        "gateway": {**GATEWAY, "peers": [], "aet": ""},
         "reaches": {
             "database_host": {"service": "database", "at": "127.0.0.1"},
             "orthanc_url": {"service": "orthanc", "at": "http://127.0.0.1:8042"},
@@ -102,6 +111,37 @@ def test_what_cannot_be_meant_is_told(problems: Any, said: dict[str, Any], words
     [problem] = problems(one=a_host(**said))
 
     assert words in problem
+
+
+def a_gateway(**said: Any) -> dict[str, Any]:
+    return a_host(groups=["database", "orthanc", "router", "gateway"], gateway={**GATEWAY, **said})
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"peers": []}, "gateway_peers is empty: nobody could send to the gateway"),
+        ({"aet": "THE_EDGE_OF_THE_SITE"}, "(gateway_aet), THE_EDGE_OF_THE_SITE, has 20 characters"),
+        ({"peers": [{"aet": "C\\T"}]}, "AE title of peer 1 (gateway_peers), 'C\\\\T', has a character not allowed"),
+        ({"pools": {"AI": {"members": ["ARCHIV"]}}}, "AI of gateway_pools has ARCHIV, which is not in"),
+        ({"pools": {"ARCHIVE": {"members": ["ARCHIVE"]}}}, "gateway_pools has ARCHIVE, and gateway_destinations too"),
+    ],
+)
+def test_what_a_gateway_cannot_be_meant_to_do_is_told(problems: Any, said: dict[str, Any], words: str) -> None:
+    [problem] = problems(one=a_gateway(**said))
+
+    assert words in problem
+
+
+def test_a_route_of_the_gateway_goes_where_the_gateway_can_send(problems: Any) -> None:
+    """Also where routes.yml is read on another host, which knows its own destinations."""
+    text = "routes: [{{name: gw, source: gateway, action: {{to: {to}}}}}]"
+    router = {"routes": text.format(to="[ARCHIVE, AI]")}
+    gateway = {**a_gateway(), "groups": ["gateway"], "reaches": {}, "routes": text.format(to="PACS")}
+
+    assert problems(one=a_host(**router), edge={**gateway, **router}) == []
+    [problem] = problems(one=a_host(**router), edge=gateway)
+    assert "route 'gw' sends to PACS, which is not in gateway_destinations" in problem
 
 
 def test_ports_that_are_switched_off_do_not_clash(problems: Any) -> None:

@@ -1,12 +1,14 @@
 """What compose.yml, systemd's units and supervisor's configuration say of the catalogue's services.
 
 The files in golden/ are what was reviewed: `make golden` writes them anew, and the change is read in the diff.
+golden/ has a host without a gateway, golden/edge/ one that is nothing else.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -17,11 +19,9 @@ HASHES = re.compile(r"\b[0-9a-f]{64}\b|(?<=-)[0-9a-f]{12}\b")
 """Fingerprints of contents: others with every change of the code."""
 
 
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def render(inventory: Path, folder: Path) -> dict[str, str]:
     """File name -> content, by the deployment's own templates."""
-    folder = tmp_path_factory.mktemp("rendered")
-    play = ["-i", str(GOLDEN / "inventory.yml"), "tests/ansible/render.yml", "-e", f"rendered={folder}"]
+    play = ["-i", str(inventory), "tests/ansible/render.yml", "-e", f"rendered={folder}"]
     done = subprocess.run(
         [str(CHECKOUT / ".venv" / "bin" / "ansible-playbook"), *play],
         cwd=CHECKOUT,
@@ -33,26 +33,61 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {path.name: HASHES.sub("HASH", path.read_text()) for path in sorted(folder.iterdir())}
 
 
-def test_every_rendering_is_as_reviewed(rendered: dict[str, str], pytestconfig: pytest.Config) -> None:
+def is_as_reviewed(rendered: dict[str, str], reviewed: Path, pytestconfig: pytest.Config) -> bool:
+    """Whether the folder has it; with --write-golden it has from now on."""
+
+    def there() -> list[Path]:
+        return [path for path in reviewed.iterdir() if path.is_file() and path.name != "inventory.yml"]
+
     if pytestconfig.getoption("--write-golden"):
-        for path in GOLDEN.iterdir():
-            if path.name != "inventory.yml":
-                path.unlink()
+        for path in there():
+            path.unlink()
         for name, content in rendered.items():
-            (GOLDEN / name).write_text(content)
-    reviewed = {path.name: path.read_text() for path in GOLDEN.iterdir() if path.name != "inventory.yml"}
+            (reviewed / name).write_text(content)
+    assert rendered == {path.name: path.read_text() for path in there()}
+    return True
 
-    assert rendered == reviewed
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a host with every service but the gateway."""
+    return render(GOLDEN / "inventory.yml", tmp_path_factory.mktemp("rendered"))
 
 
-def test_no_secret_is_in_what_everybody_may_read(rendered: dict[str, str]) -> None:
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a host with the gateway."""
+    return render(GOLDEN / "edge" / "inventory.yml", tmp_path_factory.mktemp("edge"))
+
+
+def test_every_rendering_is_as_reviewed(rendered: dict[str, str], pytestconfig: pytest.Config) -> None:
+    assert is_as_reviewed(rendered, GOLDEN, pytestconfig)
+
+
+def test_every_rendering_of_a_gateway_is_as_reviewed(edge: dict[str, str], pytestconfig: pytest.Config) -> None:
+    assert is_as_reviewed(edge, GOLDEN / "edge", pytestconfig)
+
+
+def test_a_gateway_is_between_the_networks_and_writes_its_spool_alone(edge: dict[str, str]) -> None:
+    gateway = yaml.safe_load(edge["compose.yml"])["services"]["gateway"]
+
+    assert gateway["networks"] == ["pacs_net", "workers_net"]
+    assert [mount["target"] for mount in gateway["volumes"] if not mount.get("read_only")] == [
+        "/opt/orthanc/data/incoming"
+    ]
+    assert "depends_on" not in gateway, "it receives whatever else is down"
+    assert "ReadWritePaths=/opt/orthanc/data/incoming\n" in edge["pacsops-gateway.service"]
+
+
+def test_no_secret_is_in_what_everybody_may_read(rendered: dict[str, str], edge: dict[str, str]) -> None:
     """compose.yml and units are 0644; supervisor's files, which hold secrets, are their owner's alone."""
-    for name, content in rendered.items():
+    for name, content in (*rendered.items(), *edge.items()):
         assert name.endswith(".conf") or "secret.of" not in content, name
 
 
-def test_every_container_is_confined(rendered: dict[str, str]) -> None:
-    for name, service in yaml.safe_load(rendered["compose.yml"])["services"].items():
+def test_every_container_is_confined(rendered: dict[str, str], edge: dict[str, str]) -> None:
+    hosts = [yaml.safe_load(each["compose.yml"])["services"] for each in (rendered, edge)]
+    for name, service in [named for services in hosts for named in services.items()]:
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name

@@ -1,4 +1,4 @@
-"""The demo's inventory deployed into a folder and on ports of its own, and what can be done to it."""
+"""A demo's inventory deployed into a folder and on ports of its own, and what can be done to it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class DemoSite:
     home: Path
     ports: dict[str, int]
     always: dict[str, object] = field(default_factory=dict)
+    inventory: str = "demo"
+    """Which of the demos."""
     shown: str = ""
     command_lines: set[str] = field(default_factory=set)
     """Of every process on this machine while it was deployed first."""
@@ -36,11 +38,11 @@ class DemoSite:
         """Run a playbook, whatever comes of it."""
         said = json.dumps({**self.variables, **variables})
         done = subprocess.run(
-            [str(VENV / "ansible-playbook"), "-i", "inventories/demo", playbook, "-e", said, *arguments],
+            [str(VENV / "ansible-playbook"), "-i", f"inventories/{self.inventory}", playbook, "-e", said, *arguments],
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         self.shown += done.stdout + done.stderr
@@ -107,10 +109,21 @@ class DemoSite:
 
 def undeployed(home: Path, **always: object) -> DemoSite:
     """A site in a folder that is not there yet, on ports that are free."""
-    neighbours = next(first for first in iter(free_port, None) if all(_is_free(first + n) for n in range(5)))
-    names = ("orthanc_http_port", "orthanc_dicom_port", "database_port", "router_wake_port")
-    ports = {name: free_port() for name in (*names, "demo_scanner_button_port")}
-    return DemoSite(home, {**ports, "demo_first_neighbour_port": neighbours}, always)
+    ports = {name: free_port() for name in (*_PORTS, "demo_scanner_button_port")}
+    return DemoSite(home, {**ports, "demo_first_neighbour_port": _five_free_ports()}, always)
+
+
+def undeployed_edge(home: Path, **always: object) -> DemoSite:
+    """The same of the edge demo: a gateway, a PACS and five workers."""
+    ports = {name: free_port() for name in (*_PORTS, "gateway_port")}
+    return DemoSite(home, {**ports, "demo_first_worker_port": _five_free_ports()}, always, "demo_edge")
+
+
+_PORTS = ("orthanc_http_port", "orthanc_dicom_port", "database_port", "router_wake_port")
+
+
+def _five_free_ports() -> int:
+    return next(first for first in iter(free_port, None) if all(_is_free(first + n) for n in range(5)))
 
 
 def _is_free(port: int) -> bool:

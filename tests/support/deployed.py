@@ -15,7 +15,13 @@ from testinfra.host import Host
 
 MOLECULE = Path(__file__).parents[2] / "molecule"
 
-SERVICES = {"database": "postgres", "orthanc": "orthanc", "router": "router", "viewer": "viewer"}
+SERVICES = {
+    "database": "postgres",
+    "orthanc": "orthanc",
+    "router": "router",
+    "viewer": "viewer",
+    "gateway": "gateway",
+}
 """Inventory group: the service its hosts run."""
 
 
@@ -84,10 +90,10 @@ class Site:
         assert len(deliveries) <= 1
         return dict(deliveries[0]) if deliveries else {}
 
-    def scan(self, accession: str) -> set[str]:
-        """A scanner sends a study of that accession number; its SOP instance UIDs."""
-        receiver = self.with_service("orthanc").name
-        scanner = [sys.executable, str(MOLECULE / "shared" / "scanner.py"), receiver, accession]
+    def scan(self, accession: str, *, through: str = "orthanc") -> set[str]:
+        """A scanner sends a study of that accession number, to that service; its SOP instance UIDs."""
+        receiver = self.with_service(through).name
+        scanner = [sys.executable, str(MOLECULE / "shared" / "scanner.py"), receiver, accession, through]
         return set(subprocess.run(scanner, check=True, capture_output=True, text=True, timeout=60).stdout.split())
 
     def arrived(self) -> set[str]:

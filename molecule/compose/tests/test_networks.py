@@ -44,11 +44,17 @@ def ways_to_orthanc(host: SiteHost) -> list[str]:
 def test_a_worker_reaches_orthanc_in_no_way(host: SiteHost) -> None:
     ways = ways_to_orthanc(host)
     assert len(reached_from(host, "pacsops-router-1", ways)) >= 4, "the same question, from where they are reached"
-    assert reached_from(host, "pacsops-worker-1", ways) == []
+    assert len(reached_from(host, "pacsops-gateway-1", ways)) >= 4, "and from the gateway, which sends to it"
+    assert reached_from(host, "pacsops-app01-1", ways) == []
+
+
+def test_a_worker_reaches_the_gateway_and_neither_its_database_nor_its_neighbours(host: SiteHost) -> None:
+    ways = ["gateway:11112", "postgres:5432", "router:8043", "viewer:8008"]
+    assert reached_from(host, "pacsops-app01-1", ways) == ["gateway:11112"]
 
 
 def test_workers_net_is_a_network_without_a_way_out(host: SiteHost) -> None:
     network = json.loads(host.says("docker network inspect pacsops_workers_net"))[0]
     assert network["Internal"]
     attached = {container["Name"] for container in network["Containers"].values()}
-    assert attached == {"pacsops-worker-1"}
+    assert attached == {"pacsops-app01-1", "pacsops-gateway-1"}

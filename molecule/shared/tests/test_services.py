@@ -6,7 +6,7 @@ from tests.support.deployed import SiteHost
 from tests.support.network import eventually
 
 # Ports that every neighbour may reach, by service.
-PUBLIC = {"orthanc": {8042, 4242}, "viewer": {8008}}
+PUBLIC = {"orthanc": {8042, 4242}, "viewer": {8008}, "gateway": {11112}}
 # What the site's hosts reach each other by; closed where there is only one host.
 BETWEEN_HOSTS = {"postgres": {5432}}
 
@@ -22,7 +22,7 @@ def running_on(host: SiteHost) -> set[str]:
 
 
 def test_a_host_runs_the_services_of_its_groups_and_no_others(host: SiteHost) -> None:
-    for_tests = {"worker"} if host.runtime == "compose" else set()
+    for_tests = {"app01"} if host.runtime == "compose" else set()
     wanted = host.services | for_tests
     # Docker asks a container that was killed for its health 10 seconds later.
     eventually(lambda: running_on(host) == wanted, within=40, what=f"{host.name} running {', '.join(sorted(wanted))}")

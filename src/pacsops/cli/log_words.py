@@ -73,7 +73,8 @@ def _matched(said: _Fields) -> tuple[str, str, str]:
 def _sending(said: _Fields) -> tuple[str, str, str]:
     attempt = int(said["attempt"]) if said.get("attempt", "").isdigit() else 1
     word = f"RETRY {attempt - 1}" if attempt > 1 else "SENDING"
-    return "📤", word, f"→ {said.get('destination')} ({_images(said)}, job {said.get('job_id')})"
+    job = f", job {said['job_id']}" if said.get("job_id") else ""  # what is sent by ourselves has none
+    return "📤", word, f"→ {said.get('destination')} ({_images(said)}{job})"
 
 
 def _success(said: _Fields) -> tuple[str, str, str]:

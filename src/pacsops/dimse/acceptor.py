@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from pacsops.dimse.connection import Connection
-from pacsops.dimse.errors import DimseError, rejection
+from pacsops.dimse.errors import ConnectionLost, DimseError, rejection
 from pacsops.dimse.handlers import Caller, Handlers
 from pacsops.dimse.machine import Event
 from pacsops.dimse.negotiation import LIMIT_EXCEEDED, Policy, accept, agreed, unacceptable
@@ -102,12 +102,16 @@ class Acceptor:
 
     async def _attend(self, connection: Connection) -> None:
         upper_layer = UpperLayer(connection, requestor=False, artim=self._policy.artim)
+        request = None
         try:
             request = await upper_layer.indication()
             if request is not None:
                 await self._answer(upper_layer, request, connection.address)
         except DimseError as error:
-            _log.info("an association with %s ended: %s", connection.address, error)
+            # Whoever only looks whether the port is open, every ten seconds, is not worth a line.
+            looked = request is None and isinstance(error, ConnectionLost)
+            level = logging.DEBUG if looked else logging.INFO
+            _log.log(level, "an association with %s ended: %s", connection.address, error)
         except asyncio.CancelledError:
             upper_layer.artim = min(upper_layer.artim, _FAREWELL)
             raise

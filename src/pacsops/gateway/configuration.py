@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -264,3 +265,10 @@ class _Reading:
             return value
         self.problems.append(f"{at}: a number from {least} to {most} is wanted")
         return least
+
+
+if __name__ == "__main__":  # a deployment asks whether a file is fit, before it puts it in place
+    try:
+        load(Path(sys.argv[1]))
+    except GatewayConfigurationError as unfit:
+        sys.exit(f"Error: {unfit}")

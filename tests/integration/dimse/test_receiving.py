@@ -194,6 +194,21 @@ async def test_a_handler_with_a_defect_fails_one_instance_and_names_no_patient(
 
 
 @in_loop
+async def test_who_only_looks_whether_the_port_is_open_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Health checks do, every ten seconds."""
+    with caplog.at_level(logging.INFO, logger="pacsops.dimse"):
+        async with serve("127.0.0.1", 0, Handlers(), policy()) as acceptor:
+            for words in (b"", b"\x00\x07"):
+                _, writer = await asyncio.open_connection("127.0.0.1", acceptor.port)
+                writer.write(words)
+                writer.close()
+                await writer.wait_closed()
+                assert (await dcmtk("echoscu", "-to", 5, "127.0.0.1", acceptor.port))[0] == 0
+
+    assert "ended" not in caplog.text
+
+
+@in_loop
 async def test_what_has_no_handler_is_answered_with_a_failure(tmp_path: Path) -> None:
     sample = a_sample(tmp_path)
     async with serve("127.0.0.1", 0, Handlers(), policy()) as acceptor:
