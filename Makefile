@@ -61,6 +61,11 @@ bench:  ## Measure against peers on this machine; build/bench.json and docs/perf
 	@scripts/prepare bench
 	@$(BIN)/python -m benchmarks
 
+.PHONY: drill
+drill:  ## Crash everything around a gateway under traffic and count what was lost (SECONDS=300 SEED=…)
+	@scripts/prepare test
+	@$(BIN)/python -m drill $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: schema
 schema:  ## Write routes.schema.json anew from the language's code
 	@$(BIN)/python -m pacsops.routes.schema > src/pacsops/routes/routes.schema.json

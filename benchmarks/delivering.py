@@ -26,7 +26,7 @@ from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study
 
 from benchmarks.measure import Figure, percentile
-from benchmarks.parts import migrated
+from benchmarks.parts import cpu_seconds, migrated, peak_mebibytes
 from pacsops.delivery import desk
 from pacsops.delivery.model import Event
 from pacsops.delivery.versions import router_beat
@@ -135,16 +135,16 @@ def measure(postgres: PostgresServer) -> list[Figure]:
         for system in systems:
             system.deliver_one()  # warms up
             system.times.clear()
-        cpu, clock = _cpu_seconds(woken), time.monotonic()
+        cpu, clock = cpu_seconds(_router_pid(woken)), time.monotonic()
         pauses = random.Random(1)
         for _ in range(STUDIES):
             for system in systems:
                 time.sleep(pauses.random())
                 system.deliver_one()
-        busy = (_cpu_seconds(woken) - cpu) / (time.monotonic() - clock)
+        busy = (cpu_seconds(_router_pid(woken)) - cpu) / (time.monotonic() - clock)
         figures = [*_latencies(woken, lua), *_latencies(polling, lua), *_stages(woken)]
         idle = _idle(woken)
-        memory = _peak_mebibytes(woken)
+        memory = peak_mebibytes(_router_pid(woken))
     return [
         *figures,
         Figure(name="router's CPU while it delivers", value=100 * busy, unit="% of a core"),
@@ -247,9 +247,9 @@ def _idle(system: System) -> float:
         ensure(site.orthanc.client, system.receiver.modality(name))
     site.routes(*(a_route(name.lower(), name, match={"modality": {"equals": "SR"}}) for name in names))
     eventually(lambda: _routes_of_router(site) == IDLE_DESTINATIONS, within=30, what="the router reading its routes")
-    cpu, clock = _cpu_seconds(system), time.monotonic()
+    cpu, clock = cpu_seconds(_router_pid(system)), time.monotonic()
     time.sleep(IDLE_SECONDS)
-    return (_cpu_seconds(system) - cpu) / (time.monotonic() - clock)
+    return (cpu_seconds(_router_pid(system)) - cpu) / (time.monotonic() - clock)
 
 
 def _routes_of_router(site: RoutedSite) -> int:
@@ -263,16 +263,3 @@ def _router_pid(system: System) -> int:
     beat = router_beat(system.site.database)
     assert beat is not None
     return int(beat.instance.split(":")[1])
-
-
-def _cpu_seconds(system: System) -> float:
-    """User and system time so far, proc(5)."""
-    stat = Path(f"/proc/{_router_pid(system)}/stat").read_text()
-    user, kernel = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(kernel)) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_mebibytes(system: System) -> float:
-    """Resident memory at its peak, proc(5) VmHWM."""
-    lines = Path(f"/proc/{_router_pid(system)}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.support.orthanc import BINARY
 from tests.support.postgres import PostgresServer
@@ -29,6 +31,18 @@ def migrated(postgres: PostgresServer) -> Iterator[tuple[Settings, Database]]:
     finally:
         database.close()
         postgres.drop_database(settings.postgres_db)
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process so far, proc(5)."""
+    user, kernel = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(kernel)) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_mebibytes(process: int) -> float:
+    """Resident memory of a process at its peak, proc(5) VmHWM."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def orthanc_id() -> str:

@@ -52,16 +52,18 @@ def eventually(probe: Callable[[], T], *, within: float = 15.0, what: str = "it"
 
 
 class Wire:
-    """A TCP connection's way to a port of 127.0.0.1, which can be slow and can be cut.
+    """A TCP connection's way to a port of 127.0.0.1, which can be slow, swallow everything, and be cut.
 
     Args:
-        bytes_per_second: in the direction to that port; None is as quick as it goes.
+        bytes_per_second: in the direction to that port; None is as quick as it goes. May be changed at any time.
     """
 
     def __init__(self, port: int, *, bytes_per_second: int | None = None) -> None:
         self.port = 0
+        self.bytes_per_second = bytes_per_second
+        self.swallows = False
+        """What is sent in either direction does not arrive, now or later."""
         self._to = port
-        self._rate = bytes_per_second
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
 
@@ -91,13 +93,18 @@ class Wire:
                 near, _ = listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._to))
                 self._open |= {near, far}
-                for source, sink, rate in ((near, far, self._rate), (far, near, None)):
-                    threading.Thread(target=self._carry, args=(source, sink, rate), daemon=True).start()
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(source, sink, source is near), daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, rate: int | None) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, slowly: bool) -> None:
         with contextlib.suppress(OSError):
-            while piece := source.recv(rate // 10 if rate else 65536):
+            while piece := source.recv(self._rate(slowly) // 10 or 65536):
+                if self.swallows:
+                    continue
                 sink.sendall(piece)
-                if rate:
+                if rate := self._rate(slowly):
                     time.sleep(len(piece) / rate)
             sink.shutdown(socket.SHUT_WR)
+
+    def _rate(self, slowly: bool) -> int:
+        return (slowly and self.bytes_per_second) or 0

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from pacsops.database import Database
 from pacsops.database.pool import Row
@@ -187,4 +189,7 @@ def _runs(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    # Killed, and not yet waited for by whoever inherited it: it has its number, and does nothing any more.
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True

@@ -66,10 +66,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.end += nbytes
-        if _QUICKACK is not None and self._socket is not None:
-            # The kernel falls back to delayed acknowledgements by itself, so it is told after each read.
-            with contextlib.suppress(OSError):
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        self._acknowledge_at_once()
         if self.end == len(self.view) and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -135,6 +132,7 @@ class Connection(asyncio.BufferedProtocol):
             raise self.lost
         assert self._transport is not None
         self._transport.write(data)
+        self._acknowledge_at_once()
 
     async def flush(self, seconds: float | None = None) -> None:
         """Wait until the kernel has all that was written.
@@ -178,6 +176,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.close()
         await asyncio.wait([self._closed], timeout=seconds)
         self.drop(ConnectionLost("the connection was closed here"))
+
+    def _acknowledge_at_once(self) -> None:
+        """The kernel falls back to delayed acknowledgements by itself, after reads and after answers."""
+        if _QUICKACK is not None and self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _make_room(self, need: int) -> None:
         """Space for `need` bytes from `start` on. Nobody else reads meanwhile, and asyncio fills synchronously."""

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from pacsops.gateway.spool import HINTS, instance_path
+from pacsops.gateway.telling import LARGEST_HINT
 from pacsops.observe.logs import EventLog
 
 _LOG = EventLog("gateway")
-_BUFFER: Final = 1 << 20
-"""Bytes of hints that wait while a batch is written: some thousands."""
 IDLE_SECONDS: Final = 0.5
 
 
@@ -23,8 +22,9 @@ class Hints:
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool
+        self._beyond: list[str] = []
+        """Names of the last datagram that were more than were asked for."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         folder = os.open(spool, os.O_RDONLY | os.O_DIRECTORY)
         try:
             (spool / HINTS).unlink(missing_ok=True)
@@ -39,21 +39,23 @@ class Hints:
 
     def gather(self, most: int, *, seconds: float) -> list[str]:
         """Names that came, each once: waits for the first, and then `seconds` for more of them."""
-        names: dict[str, None] = {}
-        until = time.monotonic() + IDLE_SECONDS
+        names, self._beyond = dict.fromkeys(self._beyond), []
+        until = time.monotonic() + (seconds if names else IDLE_SECONDS)
         while len(names) < most and (left := until - time.monotonic()) > 0:
             self._socket.settimeout(left)
             try:
-                said = self._socket.recv(256)
+                said = self._socket.recv(LARGEST_HINT)
             except TimeoutError:
                 break
             if not names:
                 until = time.monotonic() + seconds
-            with suppress(ValueError):  # whatever else somebody on this host sends
-                name = said.decode("ascii")
-                instance_path(self._spool, name)
-                names[name] = None
-        return list(names)
+            for name in said.split(b"\n"):
+                with suppress(ValueError):  # whatever else somebody on this host sends
+                    instance_path(self._spool, name.decode("ascii"))
+                    names[name.decode("ascii")] = None
+        found = list(names)
+        self._beyond = found[most:]
+        return found[:most]
 
     def close(self) -> None:
         self._socket.close()

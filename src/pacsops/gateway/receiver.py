@@ -7,10 +7,8 @@ needed. Source: PS3.4 B.2.3 (statuses), PS3.7 9.3.1
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import mmap
 import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -24,8 +22,9 @@ from pacsops.dimse.status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, OUT_OF_RE
 from pacsops.gateway.durable import Keeper, TooManyVersions
 from pacsops.gateway.faults import Faults
 from pacsops.gateway.part import Part
-from pacsops.gateway.spool import HINTS, is_uid
+from pacsops.gateway.spool import is_uid
 from pacsops.gateway.tally import Tally
+from pacsops.gateway.telling import Teller
 
 THREADS: Final = 8
 """That wait for the disk."""
@@ -54,13 +53,12 @@ class Receiver:
         self._tally = tally
         self._keeper = Keeper(spool)
         self._threads = ThreadPoolExecutor(THREADS, "keep")
-        self._hints = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._hints.setblocking(False)
+        self._teller = Teller(spool)
 
     def close(self) -> None:
         """Wait for the disk, and end."""
         self._threads.shutdown()
-        self._hints.close()
+        self._teller.close()
 
     async def store(self, request: StoreRequest) -> Answer:
         """The handler of C-STORE."""
@@ -96,7 +94,7 @@ class Receiver:
         except TooManyVersions:
             raise Refused(Answer(CANNOT_UNDERSTAND, "too many different instances of this SOPInstanceUID")) from None
         self._tally.kept(request.caller.aet, kept, part.size)
-        asyncio.get_running_loop().call_soon(self._hint, kept.file)  # behind the answer
+        asyncio.get_running_loop().call_soon(self._teller.tell, kept.file)  # behind the answer
         return Answer()
 
     async def _written(self, request: StoreRequest, part: Part) -> bytearray:
@@ -118,10 +116,6 @@ class Receiver:
         room = os.statvfs(self._spool)
         if room.f_bavail * room.f_frsize < self._reserve:
             raise Refused(Answer(OUT_OF_RESOURCES, "the disk is full up to its reserve"))
-
-    def _hint(self, file: str) -> None:
-        with contextlib.suppress(OSError):  # nobody listens, or cannot follow: there is a scan
-            self._hints.sendto(file.encode(), str(self._spool / HINTS))
 
 
 def _header(head: bytearray, part: Part, transfer_syntax_uid: str) -> Header:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Final
 
 from pacsops.database import Database, Transaction
 from pacsops.database.pool import Row
@@ -50,6 +51,9 @@ class Received:
     """DICOM keyword → value; None: looked for, and not there."""
     result_of: str | None = None
     """The study this AI result belongs to."""
+
+
+_COLUMNS: Final = tuple(each.name for each in fields(Received))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,9 @@ def insert(tx: Transaction, received: Sequence[Received]) -> list[Row]:
         RETURNING id, file, study_uid, series_uid, tags ->> 'Modality' AS modality,
                   tags ->> 'SeriesDescription' AS series_description, received_at
         """,
-        rows=json.dumps([asdict(one) for one in received], default=datetime.isoformat),
+        rows=json.dumps(
+            [{name: getattr(one, name) for name in _COLUMNS} for one in received], default=datetime.isoformat
+        ),
     )
     _point_to_first(tx, [row["id"] for row in rows if "~" in row["file"]])
     _touch_series(tx, rows)

@@ -23,8 +23,8 @@ from typing import Final
 
 RECEIVING: Final = ".receiving"
 HINTS: Final = ".ingest.sock"
-"""A Unix datagram socket of whoever wants to hear of new files: each datagram is a file's name below the spool. Hints
-may be lost; the files are the truth."""
+"""A Unix datagram socket of whoever wants to hear of new files: a datagram has names below the spool, a line each.
+Hints may be lost; the files are the truth."""
 
 _UID: Final = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")
 _FILE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)*)/([0-9]+(?:\.[0-9]+)*)(?:~([2-9]|[1-9][0-9]+))?\.dcm")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 from tests.integration.delivery.checks import (
     LATE_WRITES,
@@ -371,3 +374,15 @@ def test_a_job_handed_over_is_on_the_timeline(database: Database) -> None:
             event=Event.SEND_STARTED,
         )
     assert said["detail"] == {"job_id": f"job-{delivery_id}", "instances": 1}
+
+
+def test_a_process_that_was_killed_and_not_waited_for_is_gone(database: Database) -> None:
+    promise(database)
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        worker = f"host:{process.pid}:old"
+        assert claims.claim(database, worker)
+        assert not claims.predecessors(database, "host:1:new")
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+        assert claims.predecessors(database, "host:1:new") == {worker}

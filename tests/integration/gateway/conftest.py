@@ -1,4 +1,4 @@
-from __future__ import annotations
+"""Gateways for tests: one that forwards what is promised, one that takes up what lies in its spool."""
 
 from collections.abc import Iterator
 from pathlib import Path
