@@ -33,6 +33,10 @@ WITHOUT_A_SITE = {
     "backup",
     "restore",
     "import-destinations",
+    "simulate",
+    "inject-fault",
+    "clear-faults",
+    "reset-db",
 }
 """They ask neither Orthanc nor PostgreSQL, or have tests of their own for that."""
 NEEDS = {
