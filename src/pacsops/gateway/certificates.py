@@ -117,5 +117,5 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 def _why(error: OSError) -> str:
     """Which file, and what about it."""
-    said = f"unfit ({error.reason})" if isinstance(error, ssl.SSLError) else error.strerror
+    said = f"unfit ({error.reason or 'not in PEM form'})" if isinstance(error, ssl.SSLError) else error.strerror
     return f"{error.filename}: {said}"
