@@ -69,8 +69,8 @@ class Settings:
     """Days a study stays in the spool after all of its deliveries were kept; 0: for ever."""
     gateway_tls_port: int = 0
     """Its second DICOM port, for TLS; 0: it takes no images over TLS."""
-    gateway_tls_clients: bool = False
-    """Whether who sends over TLS has to show a certificate of an authority in `gateway_trusted`."""
+    gateway_tls_clients: str = "none"
+    """Whether who sends over TLS has to show a certificate of an authority in `gateway_trusted`: required, none."""
     gateway_certificate: Path | None = None
     """What the gateway shows over TLS, with `gateway_key`; None: it speaks no TLS."""
     gateway_key: Path | None = None
@@ -127,8 +127,7 @@ class Settings:
             gateway_tls_port=values.number("GATEWAY_TLS_PORT", 0),
             gateway_tls_clients=values.choice(
                 "GATEWAY_TLS_CLIENTS", "required" if values.path("GATEWAY_TRUSTED") else "none", ("required", "none")
-            )
-            == "required",
+            ),
             gateway_certificate=values.path("GATEWAY_CERTIFICATE"),
             gateway_key=values.path("GATEWAY_KEY"),
             gateway_trusted=values.path("GATEWAY_TRUSTED"),

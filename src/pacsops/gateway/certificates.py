@@ -72,8 +72,9 @@ class ReceiverCertificates:
                 f"GATEWAY_TLS_PORT is {settings.gateway_tls_port}, but there is no certificate to show",
                 hint="GATEWAY_CERTIFICATE and GATEWAY_KEY in .env name it and its key; the deployment writes them",
             )
-        trusted = settings.gateway_trusted if settings.gateway_tls_clients else None
-        if settings.gateway_tls_clients and trusted is None:
+        required = settings.gateway_tls_clients == "required"
+        trusted = settings.gateway_trusted if required else None
+        if required and trusted is None:
             raise SettingsError(
                 "GATEWAY_TLS_CLIENTS is required, but nobody's certificate is believed",
                 hint="GATEWAY_TRUSTED in .env names the authorities; GATEWAY_TLS_CLIENTS=none asks nobody for one",
