@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
@@ -67,11 +67,15 @@ class Settings:
     """Seconds without a new image after which a series or a study is whole."""
     gateway_keep_days: int = 7
     """Days a study stays in the spool after all of its deliveries were kept; 0: for ever."""
+    gateway_tls_port: int = 0
+    """Its second DICOM port, for TLS; 0: it takes no images over TLS."""
+    gateway_tls_clients: str = "none"
+    """Whether who sends over TLS has to show a certificate of an authority in `gateway_trusted`: required, none."""
     gateway_certificate: Path | None = None
-    """What the gateway shows destinations over TLS, with `gateway_key`; None: it speaks no TLS."""
+    """What the gateway shows over TLS, with `gateway_key`; None: it speaks no TLS."""
     gateway_key: Path | None = None
     gateway_trusted: Path | None = None
-    """The authorities it believes of them."""
+    """The authorities it believes."""
     gateway_drills: bool = False
     """Whether faults may be injected here."""
 
@@ -120,6 +124,10 @@ class Settings:
             gateway_reserve=values.number("GATEWAY_RESERVE_MIB", 2048) << 20,
             gateway_stable_age=values.number("GATEWAY_STABLE_SECONDS", 60),
             gateway_keep_days=values.number("GATEWAY_KEEP_DAYS", 7),
+            gateway_tls_port=values.number("GATEWAY_TLS_PORT", 0),
+            gateway_tls_clients=values.choice(
+                "GATEWAY_TLS_CLIENTS", "required" if values.path("GATEWAY_TRUSTED") else "none", ("required", "none")
+            ),
             gateway_certificate=values.path("GATEWAY_CERTIFICATE"),
             gateway_key=values.path("GATEWAY_KEY"),
             gateway_trusted=values.path("GATEWAY_TRUSTED"),
@@ -146,6 +154,12 @@ class _Values:
             raise SettingsError(
                 f"{key} in {self._where} is {value!r}, not a time of day", hint="write it as 02:30, or never"
             ) from None
+
+    def choice(self, key: str, default: str, choices: Collection[str]) -> str:
+        value = self.text(key, default)
+        if value not in choices:
+            raise SettingsError(f"{key} in {self._where} is {value!r}, not one of {', '.join(choices)}")
+        return value
 
     def path(self, key: str) -> Path | None:
         value = self._values.get(key)

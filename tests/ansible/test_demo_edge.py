@@ -90,6 +90,19 @@ def test_the_operators_settings_name_the_gateway(edge: Edge) -> None:
     assert Path(said["GATEWAY_SPOOL"]).is_dir()
 
 
+def test_what_is_sent_over_tls_arrives_and_nobody_sends_without_a_certificate(edge: Edge) -> None:
+    certificates = edge.site.home / "config" / "certificates"
+    sample = Path(str(get_testdata_file("CT_small.dcm")))
+    to = ["-aet", "ORTHANC", "-aec", "MINI_EDGE", "127.0.0.1", str(edge.site.ports["gateway_tls_port"]), str(sample)]
+    believing = ["/usr/bin/storescu", "-to", "10", "+cf", str(certificates / "ca.crt")]
+    shown = ["+tls", str(certificates / "gateway.key"), str(certificates / "gateway.crt")]
+
+    subprocess.run([*believing, *shown, *to], check=True, timeout=60)
+    assert subprocess.run([*believing, "+tla", *to], check=False, timeout=60).returncode != 0
+    kept = edge.settings.gateway_spool / str(dcmread(sample).StudyInstanceUID)
+    assert list(kept.glob("*.dcm"))
+
+
 def test_what_an_allowed_sender_sends_is_in_the_pacs_and_at_a_worker_and_its_result_comes_back(edge: Edge) -> None:
     """Sent by DCMTK, as the PACS itself might."""
     sample = Path(str(get_testdata_file("CT_small.dcm")))

@@ -118,9 +118,11 @@ class Receiver:
 
 @asynccontextmanager
 async def receiving(receiver: Receiver | None = None, **terms: Any) -> AsyncIterator[tuple[Receiver, Acceptor]]:
-    """`terms` are those of the policy, and what `serve` takes besides."""
+    """`terms` are those of the policy, and what `serve` takes besides; `tls` is a context here."""
     receiver = receiver or Receiver()
-    where = {"port": 0} | {name: terms.pop(name) for name in ("port", "tls", "reuse_port") if name in terms}
+    where = {"port": 0} | {name: terms.pop(name) for name in ("port", "reuse_port") if name in terms}
+    if (context := terms.pop("tls", None)) is not None:
+        where["tls"] = lambda: context
     async with serve(
         "127.0.0.1", handlers=Handlers(store=receiver.store), policy=policy(**terms), **where
     ) as acceptor:

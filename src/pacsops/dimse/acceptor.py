@@ -9,11 +9,11 @@ import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Self
 
-from pacsops.dimse.connection import Connection
+from pacsops.dimse.connection import Connection, address_of, tls_trouble
 from pacsops.dimse.errors import ConnectionLost, DimseError, rejection
 from pacsops.dimse.handlers import Caller, Handlers
 from pacsops.dimse.machine import Event
@@ -21,6 +21,9 @@ from pacsops.dimse.negotiation import LIMIT_EXCEEDED, Policy, accept, agreed, un
 from pacsops.dimse.pdu import AssociateReject, AssociateRequest
 from pacsops.dimse.performing import Performer
 from pacsops.dimse.upper_layer import UpperLayer
+
+TlsContext = Callable[[], ssl.SSLContext]
+"""Asked for each connection, so that a certificate is renewed without a new acceptor."""
 
 _log = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
@@ -37,7 +40,7 @@ async def serve(
     handlers: Handlers,
     policy: Policy,
     *,
-    tls: ssl.SSLContext | None = None,
+    tls: TlsContext | None = None,
     reuse_port: bool = False,
 ) -> AsyncIterator[Acceptor]:
     """Accept associations until the context is left; those under way are aborted then.
@@ -50,55 +53,103 @@ async def serve(
     Raises:
         OSError: the address is taken or not ours.
     """
-    acceptor = Acceptor(handlers, policy)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: _Accepted(acceptor),
-        host,
-        port,
-        ssl=tls,
-        backlog=_BACKLOG,
-        reuse_port=reuse_port or None,
-        ssl_handshake_timeout=policy.artim if tls else None,
-    )
-    acceptor.port = server.sockets[0].getsockname()[1]
-    try:
+    async with Acceptor(handlers, policy) as acceptor:
+        acceptor.port = await acceptor.listen(host, port, tls=tls, reuse_port=reuse_port)
         yield acceptor
-    finally:
-        server.close()
-        await acceptor.end()
 
 
 class Acceptor:
-    """Who is connected, and on which terms."""
+    """Who is connected, and on which terms. As a context, it listens where it was told to until that is left."""
 
     def __init__(self, handlers: Handlers, policy: Policy) -> None:
         self.port = 0
+        """Where `serve` has it listen."""
+        self._servers: list[asyncio.Server] = []
         self._handlers = handlers
         self._policy = policy
         self._connected: set[asyncio.Task[None]] = set()
         self._associated: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end()
 
     @property
     def associations(self) -> Counter[str]:
         """How many are open, by calling AE title."""
         return Counter(self._associated)
 
+    async def listen(self, host: str, port: int, *, tls: TlsContext | None = None, reuse_port: bool = False) -> int:
+        """Accept associations on a port besides; the policy's limits are of all ports together. Otherwise as `serve`.
+
+        Returns:
+            The port, which is another one than `port` where that is 0.
+
+        Raises:
+            OSError: the address is taken or not ours.
+        """
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _Accepted(self) if tls is None else _Secured(self, tls),
+            host,
+            port,
+            backlog=_BACKLOG,
+            reuse_port=reuse_port or None,
+        )
+        self._servers.append(server)
+        taken: int = server.sockets[0].getsockname()[1]
+        return taken
+
     def connected(self, connection: Connection) -> None:
-        if len(self._connected) >= _BESIDES * self._policy.maximum_associations:
+        if self._crowded():
             connection.drop(DimseError("too many connections"))
-            return
-        task = asyncio.create_task(self._attend(connection))
+        else:
+            self._begin(self._attend(connection))
+
+    def to_be_secured(self, transport: asyncio.Transport, tls: TlsContext) -> None:
+        """A connection on which nothing was said yet."""
+        if self._crowded():
+            transport.abort()
+        else:
+            self._begin(self._secure(transport, tls))
+
+    def _crowded(self) -> bool:
+        return len(self._connected) >= _BESIDES * self._policy.maximum_associations
+
+    def _begin(self, attending: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(attending)
         self._connected.add(task)
         task.add_done_callback(self._connected.discard)
 
     async def end(self) -> None:
-        """Abort all associations."""
+        """Listen no more, and abort all associations."""
+        for server in self._servers:
+            server.close()
         tasks = list(self._connected)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    async def _secure(self, transport: asyncio.Transport, tls: TlsContext) -> None:
+        """The TLS handshake by ourselves: asyncio's own servers say nothing of those that fail.
+
+        A task's first step comes before whatever is polled later: nothing is read before the handshake reads it.
+        """
+        connection = Connection()
+        address = address_of(transport)
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport, connection, tls(), server_side=True, ssl_handshake_timeout=self._policy.artim
+            )
+        except OSError as error:
+            level = logging.DEBUG if isinstance(error, ConnectionResetError) else logging.WARNING  # as in `_attend`
+            _log.log(level, "a connection from %s was dropped: %s", address, tls_trouble(error))
+            return
+        if secured is not None:  # else it is gone already
+            connection.connection_made(secured)
+            await self._attend(connection)
 
     async def _attend(self, connection: Connection) -> None:
         upper_layer = UpperLayer(connection, requestor=False, artim=self._policy.artim)
@@ -156,3 +207,15 @@ class _Accepted(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._acceptor.connected(self)
+
+
+class _Secured(asyncio.Protocol):
+    """A connection that came from outside, and is to speak TLS first."""
+
+    def __init__(self, acceptor: Acceptor, tls: TlsContext) -> None:
+        self._acceptor = acceptor
+        self._tls = tls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._acceptor.to_be_secured(transport, self._tls)

@@ -57,8 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         self._tls = transport.get_extra_info("ssl_object") is not None
         transport.set_write_buffer_limits(high=1 if self._tls else 0)
         self._socket = transport.get_extra_info("socket")
-        address = transport.get_extra_info("peername")
-        self.address = address[0] if isinstance(address, tuple) else _NAMELESS
+        self.address = address_of(transport)
         hasten(self._socket)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -249,6 +248,12 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None, seconds: flo
             raise TlsFailed(tls_trouble(error)) from error
         raise PeerUnreachable((error.strerror or str(error)).lower()) from error
     return connection
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """Where the peer connects from, as text."""
+    address = transport.get_extra_info("peername")
+    return str(address[0]) if isinstance(address, tuple) else _NAMELESS
 
 
 def hasten(connection: socket.socket | None) -> None:

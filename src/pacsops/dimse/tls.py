@@ -1,8 +1,10 @@
-"""TLS contexts for DICOM (PS3.15 annex B): both sides show certificates."""
+"""TLS contexts for DICOM (PS3.15 annex B)."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -12,21 +14,42 @@ def tls_context(certificate: Path, key: Path, trusted: Path) -> ssl.SSLContext:
     As DCMTK and Orthanc do, the peer's authority is looked at, its name is not: peers are known by address.
 
     Raises:
-        OSError: a file is missing or unfit.
+        OSError: a file is missing or unfit; `filename` says which.
     """
-    context = ssl.create_default_context(cafile=trusted)
+    with _about(trusted):
+        context = ssl.create_default_context(cafile=trusted)
     context.check_hostname = False
-    context.load_cert_chain(certificate, key)
+    with _about(certificate, key):
+        context.load_cert_chain(certificate, key)
     return context
 
 
-def acceptor_tls_context(certificate: Path, key: Path, trusted: Path) -> ssl.SSLContext:
+def acceptor_tls_context(certificate: Path, key: Path, trusted: Path | None) -> ssl.SSLContext:
     """The same for the side that accepts: who calls has to show a certificate of a trusted authority.
 
+    Args:
+        trusted: None asks nobody for a certificate; the connection is encrypted, and who calls is not known by it.
+
     Raises:
-        OSError: a file is missing or unfit.
+        OSError: a file is missing or unfit; `filename` says which.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=trusted)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(certificate, key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    if trusted is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        with _about(trusted):
+            context.load_verify_locations(trusted)
+    with _about(certificate, key):
+        context.load_cert_chain(certificate, key)
     return context
+
+
+@contextmanager
+def _about(*files: Path) -> Iterator[None]:
+    """Errors of `ssl` do not say which file they are about."""
+    try:
+        for file in files:
+            file.open("rb").close()
+        yield
+    except OSError as error:
+        error.filename = error.filename or " with ".join(map(str, files))
+        raise

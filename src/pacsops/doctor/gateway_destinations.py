@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pacsops.dimse import DimseError, Peer, verification
-from pacsops.gateway.destinations import Certificates
+from pacsops.gateway.certificates import Certificates
 from pacsops.gateway.heartbeat import GatewayBeat
 from pacsops.orthanc import Echo, JobFailure, Modality
 from pacsops.settings import Settings

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Final
 
 from pacsops.database import Database
 from pacsops.delivery import breaker
 from pacsops.delivery.model import ErrorClass
-from pacsops.dimse import Peer, TlsFailed, tls_context
+from pacsops.dimse import Peer
 from pacsops.errors import UnknownDestination
+from pacsops.gateway.certificates import Certificates
 from pacsops.gateway.configuration import Configuration, Destination
 from pacsops.gateway.stored import outgoing
 from pacsops.sending.outlet import Outgoing, Target
@@ -47,35 +46,6 @@ class SpoolOutlet:
 
     def items(self, ids: Collection[str]) -> list[Outgoing]:
         return outgoing(self._database, self._settings.gateway_spool, ids)
-
-
-class Certificates:
-    """The site's certificates, read anew when the files are: a context for each reading, so associations are kept."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._files = (settings.gateway_certificate, settings.gateway_key, settings.gateway_trusted)
-        self._read: tuple[object, ssl.SSLContext] | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """
-        Raises:
-            TlsFailed: there are none, or they are unfit.
-        """
-        certificate, key, trusted = self._files
-        if certificate is None or key is None or trusted is None:
-            raise TlsFailed("the gateway has no certificate to show: GATEWAY_CERTIFICATE is not set")
-        try:
-            stamp = [_stamp(path) for path in (certificate, key, trusted)]
-            if self._read is None or self._read[0] != stamp:
-                self._read = stamp, tls_context(certificate, key, trusted)
-        except OSError as error:
-            raise TlsFailed(f"the gateway's certificates cannot be used: {error.strerror or error}") from error
-        return self._read[1]
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def set_limits(database: Database, destinations: Collection[Destination]) -> None:

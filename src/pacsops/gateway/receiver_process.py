@@ -9,9 +9,10 @@ import resource
 import signal
 from typing import Final
 
-from pacsops.dimse import Handlers, serve
+from pacsops.dimse import Acceptor, Handlers
 from pacsops.errors import SettingsError
 from pacsops.gateway.admission import admission
+from pacsops.gateway.certificates import ReceiverCertificates
 from pacsops.gateway.faults import Faults
 from pacsops.gateway.receiver import Receiver
 from pacsops.gateway.spool import RECEIVING, clear_leftovers
@@ -23,14 +24,14 @@ from pacsops.settings import Settings
 _LOG = EventLog("gateway")
 _LOOK_SECONDS: Final = 1.0
 _TELL_EVERY: Final = 10
-"""Looks at gateway.yml between two lines about what was received."""
+"""Looks at gateway.yml and certificates between two lines about what was received."""
 
 
 def run(settings: Settings) -> None:
     """Receive until SIGTERM or SIGINT. What is under way then is aborted: its sender has no answer, and sends again.
 
     Raises:
-        SettingsError: the spool is not there or not ours, or the address is taken.
+        SettingsError: the spool is not there or not ours, the address is taken, or the certificate is unfit.
     """
     _allow_open_files()
     asyncio.run(_receive(settings))
@@ -43,35 +44,47 @@ async def _receive(settings: Settings) -> None:
     faults = Faults(settings.gateway_spool, settings.gateway_drills)
     watch = ConfigurationWatch(settings.gateway_file)
     watch.look()
+    certificates = ReceiverCertificates(settings) if settings.gateway_tls_port else None
     tally = Tally()
     receiver = _receiver(settings, faults, tally)
     try:
-        async with serve(
-            settings.gateway_listen,
-            settings.gateway_port,
-            Handlers(store=receiver.store),
-            admission(settings.gateway_aet, watch, faults),
-            reuse_port=True,
-        ):
+        handlers, terms = Handlers(store=receiver.store), admission(settings.gateway_aet, watch, faults)
+        async with Acceptor(handlers, terms) as acceptor:
+            await _listen(acceptor, settings, certificates)
             _LOG.info("receiver_started", worker=os.getpid(), path=settings.gateway_spool)
-            await _watched(watch, tally, stopping)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot receive on {settings.gateway_listen}, port {settings.gateway_port}: {error.strerror or error}",
-            hint="GATEWAY_LISTEN and GATEWAY_PORT in .env say where; `ss -ltnp` shows who is there",
-        ) from error
+            await _watched(watch, certificates, tally, stopping)
     finally:
         receiver.close()
         tally.tell()
     _LOG.info("receiver_stopped", worker=os.getpid())
 
 
-async def _watched(watch: ConfigurationWatch, tally: Tally, stopping: asyncio.Event) -> None:
+async def _listen(acceptor: Acceptor, settings: Settings, certificates: ReceiverCertificates | None) -> None:
+    """On the plain port, and on the one for TLS."""
+    ports: list[tuple[int, ReceiverCertificates | None]] = [(settings.gateway_port, None)]
+    if certificates is not None:
+        ports.append((settings.gateway_tls_port, certificates))
+    for port, tls in ports:
+        try:
+            await acceptor.listen(settings.gateway_listen, port, tls=tls, reuse_port=True)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot receive on {settings.gateway_listen}, port {port}: {error.strerror or error}",
+                hint="GATEWAY_LISTEN, GATEWAY_PORT and GATEWAY_TLS_PORT in .env say where; `ss -ltnp` shows who is"
+                " there",
+            ) from error
+
+
+async def _watched(
+    watch: ConfigurationWatch, certificates: ReceiverCertificates | None, tally: Tally, stopping: asyncio.Event
+) -> None:
     looks = 0
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _LOOK_SECONDS)
         watch.look()
+        if certificates is not None:
+            certificates.look()
         looks += 1
         if looks % _TELL_EVERY == 0:
             tally.tell()

@@ -34,7 +34,7 @@ def run(settings: Settings, part: Part | None = None) -> None:
     """Run the gateway, or one part of it, in the foreground until SIGTERM or SIGINT.
 
     Raises:
-        SettingsError: this host has no gateway; as the part says.
+        SettingsError: this host has no gateway, or unfit certificates; as the part says.
     """
     if not settings.gateway_port:
         raise SettingsError(
@@ -54,6 +54,11 @@ def run(settings: Settings, part: Part | None = None) -> None:
 
             forwarder_process.run(settings)
         case None:
+            if settings.gateway_tls_port:
+                # Unfit certificates are told once, by who was started, and not by receivers again and again.
+                from pacsops.gateway.certificates import ReceiverCertificates  # noqa: PLC0415
+
+                ReceiverCertificates(settings)
             _keep_running([*["receiver"] * settings.gateway_receivers, "forwarder"])
 
 

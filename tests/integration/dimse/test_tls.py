@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,35 @@ async def test_a_peer_without_tls_is_named(tmp_path: Path, own: Certified) -> No
     async with storescp(tmp_path) as port:
         with pytest.raises(TlsFailed, match="no TLS with it"):
             await request_association(local(port, tls=tls), "EDGE", [Context(VERIFICATION)], SHORT)
+
+
+@in_loop
+async def test_connections_that_never_begin_tls_are_limited_and_let_go(own: Certified) -> None:
+    tls = acceptor_tls_context(own.certificate, own.key, own.authority)
+    async with receiving(tls=tls, maximum_associations=1, artim=1) as (_, acceptor):
+        silent = [await asyncio.open_connection("127.0.0.1", acceptor.port) for _ in range(3)]
+        async with asyncio.timeout(10):
+            assert [await reader.read() for reader, _ in silent] == [b""] * 3
+        mine = tls_context(own.certificate, own.key, own.authority)
+        async with associate(local(acceptor.port, tls=mine), "EDGE", [Context(VERIFICATION)], SHORT) as association:
+            await association.echo()
+        for _, writer in silent:
+            writer.close()
+
+
+@in_loop
+async def test_who_only_looks_whether_a_port_for_tls_is_open_is_worth_no_line(
+    own: Certified, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pacsops.dimse")
+    tls = acceptor_tls_context(own.certificate, own.key, own.authority)
+    async with receiving(tls=tls) as (_, acceptor):
+        for word in (b"", b"GET / HTTP/1.0\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", acceptor.port)
+            writer.write(word)
+            writer.write_eof()
+            await asyncio.wait([asyncio.create_task(reader.read())])
+            writer.close()
+
+    (line,) = caplog.messages
+    assert line.startswith("a connection from 127.0.0.1 was dropped: no TLS with it: ")

@@ -183,3 +183,74 @@ def test_an_outage_of_a_destination_only_the_gateway_has_is_not_held_against_ort
 
         found = examined(cli, "destination-deliveries")
     assert not [one for one in found if one["subject"] == "AI1"]
+
+
+def routes(*lines: str) -> str:
+    return "routes:\n" + "".join(f"  - {{{line}}}\n" for line in lines)
+
+
+def of_gateway(name: str, to: str, more: str = "") -> str:
+    return f"name: {name}, source: gateway, match: {{modality: CT}}, action: {{to: {to}}}{more}"
+
+
+def test_a_route_of_the_gateway_to_what_the_gateway_does_not_know_is_an_error(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    names = {"destinations": {"PACS": {"host": "127.0.0.1", "port": 104, "aet": "PACS", "tls": False}}}
+    site.routes_in_force(routes(of_gateway("a", "PACS"), of_gateway("b", "AI"), of_gateway("c", "ARCHIV")))
+    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": ["AI"], **names})
+
+    found = examined(cli, "routes-destinations").of("routes-destinations")
+
+    assert found["severity"] == "error"
+    assert found["message"].startswith("routes.yml: unknown destination 'ARCHIV' to the gateway")
+    assert "gateway_destinations or gateway_pools in the inventory" in found["recommendation"]
+    assert found["evidence"] == {"named_by": ["c"], "known": ["AI", "PACS"]}
+    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": ["AI", "ARCHIV"], **names})
+    assert examined(cli, "routes-destinations").ill == set()
+
+
+def test_a_gateway_without_destinations_knows_none(site: Site, orthanc: OrthancServer, cli: CommandLine) -> None:
+    site.routes_in_force(routes(of_gateway("a", "PACS")))
+    says(site)
+
+    assert examined(cli, "routes-destinations").ill == {("routes-destinations", "error")}
+
+
+def test_orthanc_is_not_asked_for_what_the_gateway_knows(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    site.routes_in_force(routes(of_gateway("a", "PACS"), "name: b, match: {modality: CT}, action: {to: PACS}"))
+    says(site)
+
+    found = examined(cli, "routes-destinations")
+
+    assert sorted((one["severity"], one["message"].partition(";")[0]) for one in found) == [
+        ("error", "routes.yml: unknown destination 'PACS' to the gateway"),
+        ("warning", "routes.yml: unknown destination 'PACS'"),
+    ]
+
+
+def test_routes_of_a_gateway_that_never_ran_cannot_be_judged(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    site.routes_in_force(routes(of_gateway("a", "PACS")))
+
+    assert "no gateway has run yet" in examined(cli, "routes-destinations").of("routes-destinations")["message"]
+
+
+def test_routes_of_the_gateway_that_match_nothing_or_hide_are_told(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    site.routes_in_force(routes(of_gateway("a", "PACS", ", final: true"), of_gateway("b", "AI")))
+    with site.database.transaction() as tx:
+        tx.run("UPDATE routes_version SET loaded_at = now() - interval '31 days'")
+        tx.run(
+            "INSERT INTO routing_study (source, study_id, evaluated_at, matched_routes)"
+            " VALUES ('gateway', '1.2.3', now(), '{a}')"
+        )
+
+    found = examined(cli, "routes-shadowed", "routes-unused")
+
+    assert found.of("routes-shadowed", "b")["evidence"]["by"] == "a"
+    assert [one["subject"] for one in found if one["id"] == "routes-unused"] == ["b"]

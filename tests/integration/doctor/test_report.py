@@ -15,6 +15,8 @@ from tests.support.postgres import PostgresServer
 
 from pacsops.doctor import CHECKS, Section
 
+# No host here has a gateway: its checks have nothing to say.
+SPEAKING = {check.id for check in CHECKS if not check.id.startswith("gateway")}
 # The tests' PostgreSQL does without the disk.
 DURABLE = [check.id for check in CHECKS if check.id != "durability"]
 ONLY_DURABLE = [word for check in DURABLE for word in ("--only", check)]
@@ -49,7 +51,7 @@ def test_an_issue_comes_with_its_recommendation_and_errors_come_first(well: Site
 def test_json_has_an_entry_a_finding_with_what_scripts_need(well: Site, cli: CommandLine) -> None:
     answer = cli.json("doctor")
 
-    assert {entry["id"] for entry in answer["checks"]} == {check.id for check in CHECKS}
+    assert {entry["id"] for entry in answer["checks"]} == SPEAKING
     assert all(
         entry.keys() >= {"id", "section", "severity", "message", "evidence", "recommendation", "subject", "fix"}
         for entry in answer["checks"]
@@ -108,7 +110,7 @@ def test_with_nothing_running_every_check_says_what_it_could_not_see(tmp_path: P
     )
     findings = examined(CommandLine(env_file))
 
-    assert {one["id"] for one in findings} == {check.id for check in CHECKS}
+    assert {one["id"] for one in findings} == SPEAKING
     for check in ("orthanc", "dicom-port", "database", "routes"):
         assert findings.of(check)["severity"] == "error"
     for check, reason in (

@@ -60,3 +60,13 @@ def test_the_database_is_spoken_to_over_tls_when_an_authority_is_named() -> None
     """Empty, as the deployment writes it for a database on this host, is none."""
     assert Settings.load(environ={"POSTGRES_SSLROOTCERT": ""}).postgres_sslrootcert is None
     assert Settings.load(environ={"POSTGRES_SSLROOTCERT": "/ca.crt"}).postgres_sslrootcert == Path("/ca.crt")
+
+
+def test_who_sends_to_the_gateway_over_tls_shows_a_certificate_where_authorities_are_named() -> None:
+    trusted = {"GATEWAY_TRUSTED": "/trusted.crt"}
+
+    assert Settings.load(environ={}).gateway_tls_clients == "none"
+    assert Settings.load(environ=trusted).gateway_tls_clients == "required"
+    assert Settings.load(environ={**trusted, "GATEWAY_TLS_CLIENTS": "none"}).gateway_tls_clients == "none"
+    with pytest.raises(SettingsError, match="GATEWAY_TLS_CLIENTS in the environment is 'maybe'"):
+        Settings.load(environ={"GATEWAY_TLS_CLIENTS": "maybe"})

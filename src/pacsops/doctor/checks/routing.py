@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any
 
 from pacsops.delivery import desk, intake
 from pacsops.doctor.check import Section, check
-from pacsops.doctor.finding import Figure, Finding, Fix, error, ok, warning
+from pacsops.doctor.finding import Figure, Finding, Fix, error, ok, unseen, warning
 from pacsops.doctor.rules import Rules
 from pacsops.doctor.site import Site
 from pacsops.errors import FixRefused
 from pacsops.gateway.naming import names_of
-from pacsops.routes import RoutesInvalid, Source, load_routes, unknown_destinations
+from pacsops.routes import RoutesInvalid, RouteTable, Source, load_routes, unknown_destinations
 from pacsops.routes.durations import as_text
 from pacsops.routes.shadowing import shadowed
 from pacsops.words import ago, count, deliveries, lasting, moment, now, studies
@@ -161,25 +161,53 @@ def _write_back(file: Path, text: str) -> Callable[[str], str]:
 @check("routes-destinations", section=Section.ROUTING)
 def routes_destinations(site: Site) -> Iterator[Finding]:
     """Whether Orthanc, or the gateway, knows every destination that a route names."""
-    table, modalities = site.rules.table.of(Source.ORTHANC), site.modalities
-    unknown = sorted({problem.message for problem in unknown_destinations(table, modalities)})
-    of_gateway = site.rules.table.of(Source.GATEWAY)
-    names = names_of(site.gateway_beat) if of_gateway.routes and site.database_answers else None
-    lacking = sorted({problem.message for problem in unknown_destinations(of_gateway, names)}) if names else []
-    for name in lacking:
-        yield warning(
-            f"routes.yml: {name} to the gateway; its deliveries wait until gateway.yml has it.",
-            "gateway_destinations in the inventory, then deploy; or correct routes.yml",
-            subject=name,
-        )
+    of_gateway, of_orthanc = site.rules.table.of(Source.GATEWAY), site.rules.table.of(Source.ORTHANC)
+    if of_gateway.routes:
+        yield from _of_gateway(site, of_gateway)
+    if not of_orthanc.routes:
+        return  # a site without an Orthanc, perhaps
+    unknown = _unknown(of_orthanc, site.modalities)
     for name in unknown:
         yield warning(
             f"routes.yml: {name}; its deliveries wait until Orthanc knows it.",
             "`orthanc add-destination`, or correct routes.yml",
             subject=name,
         )
-    if not unknown and not lacking:
-        yield ok(f"Orthanc knows each of {count(len(table.destinations), 'destination')} that routes name")
+    if not unknown:
+        yield ok(f"Orthanc knows each of {count(len(of_orthanc.destinations), 'destination')} that routes name")
+
+
+def _of_gateway(site: Site, table: RouteTable) -> Iterator[Finding]:
+    """What its routes name has to be a destination or a pool of the gateway that gave the newest sign of life."""
+    names = names_of(site.gateway_beat) if site.database_answers else None
+    if names is None:
+        why = "no gateway has run yet" if site.database_answers else "PostgreSQL does not answer"
+        yield unseen(
+            f"Whether the gateway knows what its routes name cannot be said: {why}.",
+            "`orthanc start gateway` on its host; without one, no route says `source: gateway`",
+            subject="gateway",
+        )
+        return
+    unknown = _unknown(table, names)
+    for name, named_by in unknown.items():
+        yield error(
+            f"routes.yml: {name} to the gateway; its deliveries wait until gateway.yml has it.",
+            "gateway_destinations or gateway_pools in the inventory, then deploy; or correct routes.yml",
+            subject=name,
+            named_by=named_by,
+            known=sorted(names),
+        )
+    if not unknown:
+        known = f"each of {count(len(table.destinations), 'destination')} that its routes name"
+        yield ok(f"the gateway knows {known}", subject="gateway")
+
+
+def _unknown(table: RouteTable, known: Collection[str]) -> dict[str, list[str]]:
+    """In words, each destination that is not known; the routes that name it."""
+    found: dict[str, list[str]] = {}
+    for problem in unknown_destinations(table, known):
+        found.setdefault(problem.message, []).append(str(problem.route))
+    return found
 
 
 @check("routes-shadowed", section=Section.ROUTING)
