@@ -125,3 +125,14 @@ def same_shape(documented: dict[str, Any], specified: dict[str, Any], where: str
                 found.append(f"{where}{name}: {key} is {taken.get(key)!r}, documented as {told.get(key)!r}")
         found += same_shape(told.get("suboptions", {}), taken.get("options", {}), f"{where}{name}.")
     return found
+
+
+def test_an_upgrade_brings_up_what_a_deployment_does_in_the_same_order() -> None:
+    """upgrade.yml has the roles as tasks, so that one that fails is the beginning of the way back."""
+    deployed = [each["role"] for each in load(CHECKOUT / "playbooks" / "deploy.yml")[0]["roles"]]
+    (play,) = [each for each in load(CHECKOUT / "playbooks" / "upgrade.yml") if "try it" in each["name"]]
+    imports = [task.get("ansible.builtin.import_role", {}) for task in play["tasks"][0]["block"]]
+
+    upgraded = [each["name"] for each in imports if each and "tasks_from" not in each]
+
+    assert upgraded == [role for role in deployed if role != "preflight"]
