@@ -12,7 +12,7 @@ from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
 from pacsops.delivery.model import DestinationHealth
 from pacsops.doctor.destination_state import DestinationState, address, configuration, destination_states
-from pacsops.doctor.gateway_destinations import echo_as_gateway, gateway_destinations
+from pacsops.doctor.gateway_destinations import echo_as_gateway, gateway_destinations, gateway_pools
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import (
     DatabaseUnreachable,
@@ -21,7 +21,7 @@ from pacsops.errors import (
     SchemaMismatch,
     UnknownDestination,
 )
-from pacsops.gateway.heartbeat import gateway_beat
+from pacsops.gateway.heartbeat import GatewayBeat, gateway_beat
 from pacsops.orthanc import (
     Echo,
     Modality,
@@ -48,7 +48,8 @@ def list_destinations(site: Site, ctx: click.Context, as_json: bool) -> None:
     """
     modalities = all_modalities(site.orthanc)
     health, rules = _known_health(site), _known_rules(site)
-    states = destination_states(modalities, health, rules, {} if health is None else _gateways(site))
+    beat = _gateways_beat(site)
+    states = destination_states(modalities, health, rules, gateway_destinations(beat), gateway_pools(beat))
     if as_json:
         write_json({"destinations": [state.as_dict() for state in states]})
     elif states:
@@ -104,7 +105,7 @@ def test_destination(site: Site, ctx: click.Context, name: str, as_json: bool) -
     the gateway has, the gateway's host does. Exit code: 0 answered, 1 answered slowly (more than 1 s), 2 did not
     answer.
     """
-    gateways = _gateways(site)
+    gateways = gateway_destinations(_gateways_beat(site))
     by_gateway = name in gateways and name not in all_modalities(site.orthanc)
     modality = gateways[name] if by_gateway else _modality(site, name)
     outcome = _echo_as_gateway(site, modality) if by_gateway else echo(site.orthanc, name, timeout=5)
@@ -146,11 +147,11 @@ def remove_destination(site: Site, name: str, force: bool, yes: bool) -> None:
     page.line(f"Destination '{name}' removed.", "✅", indent=0)
 
 
-def _gateways(site: Site) -> dict[str, Modality]:
+def _gateways_beat(site: Site) -> GatewayBeat | None:
     try:
-        return gateway_destinations(gateway_beat(site.db))
+        return gateway_beat(site.db)
     except (DatabaseUnreachable, SchemaMismatch):
-        return {}
+        return None
 
 
 def _echo_as_gateway(site: Site, modality: Modality) -> Echo:
@@ -164,7 +165,7 @@ def _echo_as_gateway(site: Site, modality: Modality) -> Echo:
 
 def _modality(site: Site, name: str) -> Modality:
     modalities = all_modalities(site.orthanc)
-    if name not in modalities and name in _gateways(site):
+    if name not in modalities and name in gateway_destinations(_gateways_beat(site)):
         raise UnknownDestination(
             f"{name} is a destination of the gateway, not of Orthanc",
             hint="it is in gateway_destinations of the inventory: change it there, then deploy",

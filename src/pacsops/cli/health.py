@@ -82,6 +82,7 @@ def examine(site: Site) -> Health:
             known.destination_health if known.database_answers else None,
             health.rules,
             known.gateway_destinations,
+            known.gateway_pools,
         )
         health.issues = _issues(examine_in_turn(known, QUICK))
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -154,6 +154,7 @@ def destination_states(
     health: Mapping[str, DestinationHealth] | None,
     rules: Rules | None,
     gateway: Mapping[str, Modality],
+    pools: Mapping[str, Collection[str]],
 ) -> list[DestinationState]:
     """Every destination that Orthanc, the gateway, an open delivery or a route in force knows, by name.
 
@@ -161,9 +162,10 @@ def destination_states(
 
     Args:
         gateway: the gateway's destinations.
+        pools: the gateway's pools, each with its members: who names one names those.
     """
     asked, health = health is not None, health or {}
-    used = rules.table.destinations if rules else frozenset[str]()
+    used = rules.table.destinations - pools.keys() if rules else frozenset[str]()
     owed = {name for name, row in health.items() if row.waiting or row.stuck or modalities is None}
     return [
         DestinationState(
@@ -171,7 +173,7 @@ def destination_states(
             registered=True if name in gateway else None if modalities is None else name in modalities,
             modality=(modalities or {}).get(name) or gateway.get(name),
             health=health.get(name),
-            routes=rules.naming(name) if rules else (),
+            routes=rules.naming(name, *(pool for pool, members in pools.items() if name in members)) if rules else (),
             asked=asked,
             senders=(
                 *(("orthanc",) if name in (modalities or {}) else ()),

@@ -47,6 +47,11 @@ def gateway_destinations(beat: GatewayBeat | None) -> dict[str, Modality]:
     }
 
 
+def gateway_pools(beat: GatewayBeat | None) -> dict[str, list[str]]:
+    """The members of each pool of the gateway that gave this sign of life."""
+    return dict(beat.detail.get("pools", {})) if beat is not None else {}
+
+
 def echo_as_gateway(settings: Settings, modality: Modality) -> Echo:
     """A C-ECHO from this host under the gateway's AE title, as its deliveries are sent: for the gateway's host."""
     try:

@@ -40,9 +40,11 @@ class Rules:
             return None
         return "no router has taken them yet" if self.asked else "which are in force is not known without PostgreSQL"
 
-    def naming(self, destination: str) -> tuple[str, ...]:
-        """Names of the routes that send to a destination."""
-        return tuple(route.name for route in self.table.routes if destination in route.destinations)
+    def naming(self, *destinations: str) -> tuple[str, ...]:
+        """Names of the routes that send to any of these destinations."""
+        return tuple(
+            route.name for route in self.table.routes if not set(destinations).isdisjoint(route.destinations)
+        )
 
 
 def rules_in_force(site: Known, *, database_answers: bool | None = None) -> Rules:

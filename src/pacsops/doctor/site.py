@@ -18,7 +18,7 @@ from pacsops.delivery.levels import Overdue
 from pacsops.delivery.model import DestinationHealth, RouterBeat, RoutesVersion, RoutingCounts
 from pacsops.delivery.verification import Unverified
 from pacsops.dimse import verification
-from pacsops.doctor.gateway_destinations import gateway_destinations
+from pacsops.doctor.gateway_destinations import gateway_destinations, gateway_pools
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, PacsopsError, SchemaMismatch
 from pacsops.gateway.heartbeat import GatewayBeat, gateway_beat
@@ -277,6 +277,11 @@ class Site:
     def gateway_destinations(self) -> dict[str, Modality]:
         """Where the gateway sends to; nothing where PostgreSQL does not say."""
         return gateway_destinations(self.gateway_beat) if self.database_answers else {}
+
+    @property
+    def gateway_pools(self) -> dict[str, list[str]]:
+        """Its pools, and who is in them; likewise."""
+        return gateway_pools(self.gateway_beat) if self.database_answers else {}
 
     @fact
     def counts(self) -> RoutingCounts:

@@ -89,7 +89,7 @@ class ForwarderProcess:
         return {
             "route_version": table.hash if table else None,
             "complete": self._ingest.complete,
-            "pools": sorted(self._configuration().pools),
+            "pools": {name: pool.members for name, pool in self._configuration().pools.items()},
             "trouble": {loop.name: loop.trouble for loop in self._loops if loop.trouble},
         }
 

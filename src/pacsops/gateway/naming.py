@@ -20,7 +20,7 @@ def configuration_here(settings: Settings) -> Configuration | None:
 
 def names_of(beat: GatewayBeat | None) -> frozenset[str] | None:
     """As the gateway that gave this sign of life had it; None: there never was one."""
-    return None if beat is None else frozenset([*beat.detail.get("destinations", {}), *beat.detail.get("pools", [])])
+    return None if beat is None else frozenset([*beat.detail.get("destinations", {}), *beat.detail.get("pools", {})])
 
 
 def known_names(settings: Settings, beat: Callable[[], GatewayBeat | None]) -> frozenset[str] | None:

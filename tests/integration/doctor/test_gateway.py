@@ -198,7 +198,7 @@ def test_a_route_of_the_gateway_to_what_the_gateway_does_not_know_is_an_error(
 ) -> None:
     names = {"destinations": {"PACS": {"host": "127.0.0.1", "port": 104, "aet": "PACS", "tls": False}}}
     site.routes_in_force(routes(of_gateway("a", "PACS"), of_gateway("b", "AI"), of_gateway("c", "ARCHIV")))
-    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": ["AI"], **names})
+    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": {"AI": []}, **names})
 
     found = examined(cli, "routes-destinations").of("routes-destinations")
 
@@ -206,7 +206,7 @@ def test_a_route_of_the_gateway_to_what_the_gateway_does_not_know_is_an_error(
     assert found["message"].startswith("routes.yml: unknown destination 'ARCHIV' to the gateway")
     assert "gateway_destinations or gateway_pools in the inventory" in found["recommendation"]
     assert found["evidence"] == {"named_by": ["c"], "known": ["AI", "PACS"]}
-    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": ["AI", "ARCHIV"], **names})
+    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": {"AI": [], "ARCHIV": []}, **names})
     assert examined(cli, "routes-destinations").ill == set()
 
 
@@ -254,3 +254,17 @@ def test_routes_of_the_gateway_that_match_nothing_or_hide_are_told(
 
     assert found.of("routes-shadowed", "b")["evidence"]["by"] == "a"
     assert [one["subject"] for one in found if one["id"] == "routes-unused"] == ["b"]
+
+
+def test_a_pool_is_no_destination_and_its_members_are_those_its_routes_use(
+    site: Site, orthanc: OrthancServer, cli: CommandLine
+) -> None:
+    site.routes_in_force(routes(of_gateway("a", "AI")))
+    with Peer("AI1") as worker:
+        says(site, worker, pools={"AI": ["AI1"]})
+        listed = {one["name"]: one for one in cli.json("destinations")["destinations"]}
+        shown = {one["name"]: one for one in cli.json("status")["destinations"]}
+
+    assert "AI" not in listed
+    assert "AI" not in shown
+    assert listed["AI1"]["routes"] == shown["AI1"]["routes"] == ["a"]

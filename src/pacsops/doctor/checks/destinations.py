@@ -114,7 +114,9 @@ def _rules(site: Site) -> Rules | None:
 def destination_deliveries(site: Site) -> Iterator[Finding]:
     """What deliveries met at each destination: open breakers, failures, destinations that Orthanc lost."""
     known = site.destination_health
-    states = destination_states(site.modalities_if_known, known, _rules(site), site.gateway_destinations)
+    states = destination_states(
+        site.modalities_if_known, known, _rules(site), site.gateway_destinations, site.gateway_pools
+    )
     troubled = 0
     for state in states:
         if state.issue is not None:
