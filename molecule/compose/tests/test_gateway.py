@@ -16,14 +16,14 @@ def test_a_study_sent_to_the_gateway_arrives_at_the_pacs_and_the_workers_result_
     def images() -> list[dict[str, Any]]:
         return list(site.orthanc("status", "--study", accession).get("instances", []))
 
-    # The PACS sends radiographs on to MODLINK: what is there, was in the PACS.
+    # The PACS sends radiographs on to MODLINK: what is there, was in the PACS, and its image has one delivery more.
     eventually(lambda: sent <= site.arrived(), within=60, what=f"MODLINK receiving {accession}")
     eventually(lambda: len(images()) == len(sent) + 1, within=60, what="the result of the worker")
     eventually(lambda: {image["state"] for image in images()} == {"sent"}, within=30, what="every image being sent")
     reached = {
         image["sop_instance_uid"]: {delivery["destination"] for delivery in image["deliveries"]} for image in images()
     }
-    assert {uid: reached.pop(uid) for uid in sent} == {uid: {"PACS", "APP01"} for uid in sent}
+    assert {uid: reached.pop(uid) for uid in sent} == {uid: {"PACS", "APP01", "MODLINK"} for uid in sent}
     [result] = reached.values()
     assert result == {"PACS"}
 

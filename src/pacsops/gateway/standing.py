@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from pacsops.database import Database, Transaction
 from pacsops.database.pool import Row
 from pacsops.delivery.model import StudyRecord
 from pacsops.gateway.records import SOURCE
+from pacsops.orthanc.identifiers import instance_id
 
 State = Literal["queued", "sending", "sent", "failed", "unrouted"]
 _WORST_FIRST: tuple[State, ...] = ("failed", "sending", "queued", "sent")
@@ -20,6 +21,8 @@ _WORST_FIRST: tuple[State, ...] = ("failed", "sending", "queued", "sent")
 class Promise:
     """One delivery of one image."""
 
+    source: str
+    """Who makes it: the gateway, or the router with what Orthanc holds."""
     delivery_id: int
     route: str
     destination: str
@@ -35,7 +38,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStanding:
-    """One image. What only the gateway knows is None of Orthanc's."""
+    """One image. What only the gateway knows is None of those that only Orthanc has."""
 
     source: str
     instance_id: str
@@ -86,18 +89,27 @@ def standing(database: Database, studies: Sequence[StudyRecord]) -> Standing:
     images: list[ImageStanding] = []
     unreadable: list[Row] = []
     with database.transaction() as tx:
+        promises = {study.source: _promises(tx, study) for study in studies}
         for study in studies:
-            promises = _promises(tx, study)
-            if study.source == SOURCE:
-                received = _received(tx, study.study_id)
-                unreadable = _unreadable(tx, study.study_id)
-            else:
-                received = [_only_promised(name) for name in promises]
-            images += [_image(study.source, row, promises.get(row["name"], [])) for row in received]
-    return Standing(tuple(images), tuple(UnroutableFile(**row) for row in unreadable))
+            if study.source != SOURCE:
+                continue
+            unreadable += _unreadable(tx, study.study_id)
+            for row in _received(tx, study.study_id):
+                made = promises[SOURCE].get(row["name"], [])
+                # What came by the gateway may be in Orthanc, too, and be sent on from there.
+                for source in promises.keys() - {SOURCE} if not row["duplicate"] else ():
+                    made += promises[source].pop(_in_orthanc(row), [])
+                images.append(_image(SOURCE, row, made))
+    others = [
+        _image(source, _only_promised(name), made)
+        for source, by_name in promises.items()
+        if source != SOURCE
+        for name, made in by_name.items()
+    ]
+    return Standing((*others, *images), tuple(UnroutableFile(**row) for row in unreadable))
 
 
-def _promises(tx: Transaction, study: StudyRecord) -> Mapping[str, list[Promise]]:
+def _promises(tx: Transaction, study: StudyRecord) -> dict[str, list[Promise]]:
     """By the source's identifier of an image."""
     rows = tx.all(
         """
@@ -113,6 +125,7 @@ def _promises(tx: Transaction, study: StudyRecord) -> Mapping[str, list[Promise]
         for name in row["instances"]:
             state = _state(row["status"], delivered=name in delivered, under_way=name in under_way)
             promise = Promise(
+                source=study.source,
                 delivery_id=row["id"],
                 route=row["route_name"],
                 destination=row["destination"],
@@ -158,13 +171,18 @@ def _image(source: str, row: Row, promises: Iterable[Promise]) -> ImageStanding:
 def _received(tx: Transaction, study_uid: str) -> list[Row]:
     return tx.all(
         """
-        SELECT id::text AS name, sop_instance_uid, series_uid, file, size, sender_aet, received_at,
+        SELECT id::text AS name, study_uid, series_uid, sop_instance_uid, tags ->> 'PatientID' AS patient_id,
+               file, size, sender_aet, received_at,
                removed_at IS NULL AND missing_since IS NULL AS in_spool, duplicate_of IS NOT NULL AS duplicate,
                missing_since IS NOT NULL AND removed_at IS NULL AS missing
           FROM gateway_instance WHERE study_uid = %(study)s ORDER BY id
         """,
         study=study_uid,
     )
+
+
+def _in_orthanc(row: Row) -> str:
+    return instance_id(row["patient_id"] or "", row["study_uid"], row["series_uid"], row["sop_instance_uid"])
 
 
 def _unreadable(tx: Transaction, study_uid: str) -> list[Row]:

@@ -9,6 +9,7 @@ from tests.support.studies import a_study, results_for
 
 from pacsops.errors import NotFoundInOrthanc
 from pacsops.orthanc import INDEXED_KEYWORDS, complete, study_facts
+from pacsops.orthanc.identifiers import instance_id
 
 _BY_VR = {"DA": "20240102", "TM": "101112", "IS": "3", "CS": "A_CODE", "PN": "DOE^JOHN", "AS": "050Y"}
 _OF_THE_OBJECT = {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality"}
@@ -28,6 +29,19 @@ def test_every_indexed_keyword_is_served_from_the_index_as_from_the_file(orthanc
     [whole] = complete(orthanc.client, facts, [instance.instance_id]).instances
     assert {keyword: whole.tags[keyword] for keyword in INDEXED_KEYWORDS} == instance.tags
     assert {keyword: instance.tags[keyword] for keyword in values} == values
+
+
+@pytest.mark.parametrize("patient_id", ["MRN-1", "", " padded "])
+def test_what_orthanc_calls_an_image_follows_from_what_dicom_calls_it(
+    orthanc: OrthancServer, patient_id: str
+) -> None:
+    study = a_study().with_series("CT", attributes={"PatientID": patient_id})
+    [dataset] = study.datasets
+
+    _, facts = study_facts(orthanc.client, study.in_(orthanc))
+
+    called = instance_id(patient_id, study.study_uid, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
+    assert [instance.instance_id for instance in facts.instances] == [called]
 
 
 def test_images_carry_their_series_and_their_sender(orthanc: OrthancServer) -> None:
