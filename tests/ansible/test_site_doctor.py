@@ -15,7 +15,10 @@ def test_it_returns_what_every_check_found(orthanc: OrthancServer, env_file: str
     result = run_module("site_doctor", {"env_file": env_file}, check=True)
 
     assert result["changed"] is False
-    assert {each["id"] for each in result["checks"]} == {check.id for check in CHECKS}
+    # Without a gateway, its checks have nothing to say.
+    assert {each["id"] for each in result["checks"]} == {
+        check.id for check in CHECKS if not check.id.startswith("gateway")
+    }
     by_id = {each["id"]: each for each in result["checks"]}
     assert by_id["orthanc"]["severity"] == "ok"
     assert by_id["router"]["severity"] == "error"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -250,6 +251,15 @@ async def test_a_window_of_operations_shares_its_fsyncs(
     paths = ct_files(tmp_path, 64)
     with StoredInstance(paths[0]) as stored:
         contexts = contexts_to_store([stored.instance])
+    fsync = os.fsync
+
+    def by_a_slow_disk(descriptor: int) -> None:
+        """Folders take so long that others come meanwhile, however quick the disk of this machine."""
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            time.sleep(0.05)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", by_a_slow_disk)
     recorder = Recorder(spool, monkeypatch)
     with a_receiver(spool) as receiver:
         async with (
