@@ -101,8 +101,9 @@ def _print(
     for event in events:
         sign, headline, details = EVENTS[event.event](event, event.detail)
         if event.event is Event.STUDY_RECEIVED:
-            by = [f"By: {_SOURCES[event.source]}"] if event.source != "orthanc" or len(studies) > 1 else []
-            details = by + [f"Source: {aet}" for aet in [sender.get(event.source)] if aet]
+            details = [f"Source: {aet}" for aet in [sender.get(event.source)] if aet]
+        if event.event in _OF_A_SOURCE and (event.source != "orthanc" or len(studies) > 1):
+            details = [f"By: {_SOURCES[event.source]}", *details]
         page.line(f"{timestamp(event.at)}  {mark(sign)}{headline}")
         for detail in details:
             page.line(detail, indent=23)
@@ -132,6 +133,8 @@ def _print(
     page.actions(_ways_on(to_type(study.study_id, said), deliveries))
 
 
+_OF_A_SOURCE = {Event.STUDY_RECEIVED, Event.STUDY_UNREADABLE, Event.STUDY_DELETED, Event.ROUTE_NO_MATCH}
+"""What Orthanc and the gateway each say of a study that both have."""
 _SOURCES = {"orthanc": "Orthanc", "gateway": "the gateway"}
 
 
