@@ -192,7 +192,7 @@ def four(database: Database) -> dict[str, int]:
         (DeliveryFilter(statuses=frozenset({Status.PENDING, Status.SUCCESS})), set()),
         (DeliveryFilter(delivery_ids=(10_000,)), {"first", "study", "destination", "route"}),
     ],
-    ids=str,
+    ids=["study", "destination", "route", "all", "status", "statuses", "number"],
 )
 def test_an_order_reaches_only_what_everything_given_names(
     database: Database, four: dict[str, int], wanted: DeliveryFilter, others: set[str]
