@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -18,6 +19,14 @@ hypothesis.settings.register_profile(
     "pacsops", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("pacsops")
+
+
+def _tell_beside_the_commands(unraisable: sys.UnraisableHookArgs) -> None:
+    """What is not closed is told of where rubbish is collected: not in the output of whatever command runs then."""
+    print(f"{unraisable.err_msg or 'ignored in'} {unraisable.object!r}: {unraisable.exc_value!r}", file=sys.__stderr__)
+
+
+sys.unraisablehook = _tell_beside_the_commands
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -33,20 +33,24 @@ def know(tx: Transaction, destination: str) -> None:
 
 def note_success(tx: Transaction, destination: str) -> None:
     """A delivery arrived."""
-    row = tx.one_or_none(sql.NOTE_SUCCESS, destination=destination, drained_enough=SUCCESSES_TO_CLOSE)
-    if row is None:
+    before = tx.one_or_none(sql.LOCK_DESTINATION, destination=destination)
+    if before is None:
         return
-    if row["was"] == "open":
+    tx.run(sql.NOTE_SUCCESS, destination=destination, drained_enough=SUCCESSES_TO_CLOSE)
+    if before["breaker"] == "open":
         record_site(tx, Event.DESTINATION_RECOVERED, destination=destination)
-    if row["was"] != "closed":
-        _revive(tx, destination, row["last_success_before"])
+    if before["breaker"] != "closed":
+        _revive(tx, destination, before["last_success_at"])
 
 
 def note_failure(
     tx: Transaction, destination: str, failure: Failure, *, exhausted: bool, first_failed_at: datetime
 ) -> None:
     """A delivery met an outage; `exhausted`: it was its last attempt, the first one failed at `first_failed_at`."""
-    row = tx.one_or_none(
+    before = tx.one_or_none(sql.LOCK_DESTINATION, destination=destination)
+    if before is None:
+        return
+    row = tx.one(
         sql.NOTE_FAILURE,
         destination=destination,
         reason=failure.reason,
@@ -55,7 +59,7 @@ def note_failure(
         threshold=FAILURES_TO_OPEN,
         probe_interval=PROBE_INTERVAL_SECONDS,
     )
-    if row is not None and row["breaker"] == "open" and row["was"] != "open":
+    if row["breaker"] == "open" and before["breaker"] != "open":
         record_site(tx, Event.DESTINATION_UNREACHABLE, destination=destination, error=failure.reason)
 
 
@@ -82,13 +86,14 @@ def note_probe(database: Database, destination: str, *, milliseconds: int | None
     """What a C-ECHO found: its time, or None and why not. True: the destination has just come back."""
     with database.transaction() as tx:
         know(tx, destination)
+        before = tx.one(sql.LOCK_DESTINATION, destination=destination)
         row = tx.one(sql.NOTE_PROBE, destination=destination, milliseconds=milliseconds, reason=reason)
         if milliseconds is not None and milliseconds > SLOW_ECHO_MS:
             record_site(tx, Event.DESTINATION_SLOW, destination=destination, echo_ms=milliseconds)
-        came_back: bool = row["was"] == "open" and row["breaker"] == "draining"
+        came_back: bool = before["breaker"] == "open" and row["breaker"] == "draining"
         if came_back:
-            record_site(tx, Event.DESTINATION_RECOVERED, destination=destination, down_since=row["was_opened_at"])
-            _revive(tx, destination, row["last_success_at"])
+            record_site(tx, Event.DESTINATION_RECOVERED, destination=destination, down_since=before["opened_at"])
+            _revive(tx, destination, before["last_success_at"])
     return came_back
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
+from threading import Thread
 
 import pytest
 from tests.support.deliveries import (
@@ -26,6 +28,7 @@ from tests.support.deliveries import (
     state,
     take,
 )
+from tests.support.network import eventually
 
 from pacsops.database import Database
 from pacsops.delivery import breaker, claims, desk, outcomes
@@ -333,3 +336,23 @@ def test_an_operators_retry_asks_the_destination_at_once(database: Database) -> 
 
     assert state(database, delivery_id) is Status.PENDING
     assert breaker.claim_probes(database, ["PACS"]) == ["PACS"]
+
+
+@pytest.mark.parametrize("failures_before", [3, 4], ids=["it opens", "it is open by then"])
+def test_a_failure_that_waits_for_another_counts_from_where_that_one_leaves_it(
+    database: Database, failures_before: int
+) -> None:
+    fail_over_and_over(database, "PACS", failures_before)
+    promise(database)
+    claim = take(database)
+    failing = Thread(target=outcomes.fail, args=(database, claim, REFUSED))
+    with database.transaction() as tx:
+        breaker.note_failure(tx, "PACS", REFUSED, exhausted=False, first_failed_at=datetime.now(UTC))
+        failing.start()
+        eventually(lambda: tx.one("SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")["waiting"])
+    failing.join()
+
+    assert state(database, claim.delivery_id) is Status.FAILED
+    assert health(database)["consecutive_failures"] == failures_before + 2
+    assert health(database)["breaker"] == "open"
+    assert site_events(database) == [Event.DESTINATION_UNREACHABLE]

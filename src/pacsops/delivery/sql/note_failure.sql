@@ -1,13 +1,11 @@
 -- An attempt met an outage. The breaker opens after several in a row, at once while draining, and when a delivery ran
--- out of attempts without the destination taking anything meanwhile.
-WITH before AS (
-    SELECT destination, breaker, consecutive_failures, last_success_at FROM destination_health
-     WHERE destination = %(destination)s FOR UPDATE
-), verdict AS (
-    SELECT destination, breaker,
-           breaker = 'open' OR breaker = 'draining' OR consecutive_failures + 1 >= %(threshold)s
+-- out of attempts without the destination taking anything meanwhile. The row is locked.
+WITH verdict AS (
+    SELECT destination,
+           breaker <> 'closed' OR consecutive_failures + 1 >= %(threshold)s
            OR (%(exhausted)s AND (last_success_at IS NULL OR last_success_at < %(first_failed_at)s)) AS opens
-      FROM before
+      FROM destination_health
+     WHERE destination = %(destination)s
 )
 UPDATE destination_health h
    SET consecutive_failures = h.consecutive_failures + 1,
@@ -16,11 +14,11 @@ UPDATE destination_health h
        breaker = CASE WHEN verdict.opens THEN 'open' ELSE h.breaker END,
        opened_at = CASE WHEN verdict.opens THEN coalesce(h.opened_at, now()) END,
        open_reason = CASE WHEN verdict.opens THEN %(reason)s END,
-       open_count = CASE WHEN verdict.opens AND verdict.breaker <> 'open' THEN h.open_count + 1 ELSE h.open_count END,
-       next_probe_at = CASE WHEN verdict.breaker = 'open' THEN h.next_probe_at
+       open_count = CASE WHEN verdict.opens AND h.breaker <> 'open' THEN h.open_count + 1 ELSE h.open_count END,
+       next_probe_at = CASE WHEN h.breaker = 'open' THEN h.next_probe_at
                             WHEN verdict.opens
                             THEN now() + make_interval(secs => least(900, %(probe_interval)s * 2 ^ least(h.open_count, 10)))
                        END
   FROM verdict
  WHERE h.destination = verdict.destination
-RETURNING verdict.breaker AS was, h.breaker
+RETURNING h.breaker

@@ -72,7 +72,8 @@ def _emptiness(site: Site, folder: Path) -> Iterator[Finding]:
     """An index with images and a folder without any: the disk is not mounted."""
     try:
         instances = site.statistics.instances
-        empty = not any(entry.is_dir() for entry in os.scandir(folder))
+        with os.scandir(folder) as entries:
+            empty = not any(entry.is_dir() for entry in entries)
     except (OrthancUnreachable, OrthancRefused, PermissionError):
         return
     if instances and empty:
