@@ -20,12 +20,12 @@ deploy-demo:  ## Deploy it without the story (a second time changes nothing)
 	@$(BIN)/ansible-playbook -i inventories/demo site.yml -e runtime=$(RUNTIME)
 
 .PHONY: demo-edge
-demo-edge: deploy-demo-edge  ## Deploy a gateway, a PACS and five AI workers into .demo/ and tell their story
+demo-edge: deploy-demo-edge  ## Deploy a gateway, a PACS with a viewer and five AI workers into .demo/ and tell their story
 	@$(BIN)/python demo/edge_story.py
 
 .PHONY: deploy-demo-edge
 deploy-demo-edge:  ## Deploy them without the story (a second time changes nothing)
-	@scripts/prepare demo-$(RUNTIME)
+	@scripts/prepare demo-$(RUNTIME) viewer
 	@$(BIN)/ansible-playbook -i inventories/demo_edge site.yml -e runtime=$(RUNTIME)
 
 .PHONY: demo-stop

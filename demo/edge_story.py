@@ -1,8 +1,8 @@
 """The edge demo's story, told against the running `.demo`: `python demo/edge_story.py`.
 
 A scanner sends to the gateway; the PACS has the images at once, an AI worker gets them too, and its result comes
-back; a stranger is turned away; a worker is switched off, and nobody waits for it. Exit code 1 with the evidence
-when anything is not as promised.
+back; a browser shows both; a stranger is turned away; a worker is switched off, and nobody waits for it. Exit code 1
+with the evidence when anything is not as promised.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import plugs
 from pacs import Pacs
 from rich.console import Console
 from stage import Stage, StoryEnds
+from viewer import USER, Viewer
 
 STRANGER = "NOPE_AET"
 WORKERS = ("APP01", "APP02", "APP03", "APP04", "APP05")
@@ -36,9 +37,10 @@ class Scanned:
 class Story:
     """One telling. Run it again: each time these are new studies."""
 
-    def __init__(self, stage: Stage, pacs: Pacs) -> None:
+    def __init__(self, stage: Stage, pacs: Pacs, viewer: Viewer) -> None:
         self._stage = stage
         self._pacs = pacs
+        self._viewer = viewer
 
     def tell(self) -> None:
         """From the first step to the last.
@@ -50,6 +52,7 @@ class Story:
         first = self._send()
         self._arrive(first)
         self._analyse(first)
+        self._view(first)
         self._turn_away()
         try:
             others = self._unplug()
@@ -70,7 +73,9 @@ class Story:
         stage.wait_for(
             "every service", lambda: all(stage.services().values()) or None, within=20, evidence=self._service_lines
         )
-        stage.tell("[green]✓[/] a gateway, a PACS behind it (Orthanc), and five AI workers beside it")
+        stage.tell(
+            "[green]✓[/] a gateway, a PACS behind it (Orthanc) with a viewer (OHIF), and five AI workers beside it"
+        )
 
     def _send(self) -> Scanned:
         self._stage.step("A scanner sends a study to the gateway")
@@ -92,6 +97,18 @@ class Story:
         self._stage.tell(
             f"[green]✓[/] {self._worker_of(scanned)} has answered, and the PACS has the result beside them"
         )
+
+    def _view(self, scanned: Scanned) -> None:
+        self._stage.step("A radiologist opens the study in a browser")
+        stored = len(self._pacs.has(scanned.study_uid).descriptions)
+        self._stage.wait_for(
+            "the viewer to have every image",
+            lambda: self._viewer.images(scanned.study_uid) == stored or None,
+            within=20,
+            evidence=self._service_lines,
+        )
+        self._stage.tell(f"[green]✓[/] {self._viewer.page(scanned.study_uid)}")
+        self._stage.tell(f"  [dim]user {USER}, password: cut -d' ' -f1 {self._viewer.password_file}[/]")
 
     def _turn_away(self) -> None:
         self._stage.step("A stranger is turned away")
@@ -206,7 +223,7 @@ def main() -> int:
     console = Console()
     console.print("[bold]A gateway before the PACS, five AI workers, and one that is switched off[/]")
     try:
-        Story(Stage(demo, console), Pacs(demo)).tell()
+        Story(Stage(demo, console), Pacs(demo), Viewer(demo)).tell()
     except StoryEnds as end:
         console.print(f"\n[bold red]✗ {end}[/]", highlight=False, soft_wrap=True)
         for line in end.evidence:

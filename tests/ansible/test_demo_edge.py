@@ -17,7 +17,7 @@ from tests.support.network import eventually
 from pacsops.orthanc import Orthanc
 from pacsops.settings import Settings
 
-pytestmark = pytest.mark.timeout(1500)  # a deployment starts nine services
+pytestmark = pytest.mark.timeout(1500)  # a deployment starts ten services
 
 WORKERS = ("app01", "app02", "app03", "app04", "app05")
 
@@ -75,7 +75,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
 
 def test_every_service_runs_and_a_second_deployment_changes_nothing(edge: Edge) -> None:
     before = edge.site.processes()
-    assert set(before) == {"postgres", "orthanc", "router", "gateway", *WORKERS}
+    assert set(before) == {"postgres", "orthanc", "router", "gateway", "viewer", *WORKERS}
 
     assert edge.site.deploy("--diff") == 0
     assert edge.site.processes() == before

@@ -114,8 +114,8 @@ def undeployed(home: Path, **always: object) -> DemoSite:
 
 
 def undeployed_edge(home: Path, **always: object) -> DemoSite:
-    """The same of the edge demo: a gateway, a PACS and five workers."""
-    ports = {name: free_port() for name in (*_PORTS, "gateway_port", "gateway_tls_port")}
+    """The same of the edge demo: a gateway, a PACS with a viewer, and five workers."""
+    ports = {name: free_port() for name in (*_PORTS, "gateway_port", "gateway_tls_port", "viewer_https_port")}
     return DemoSite(home, {**ports, "demo_first_worker_port": _five_free_ports()}, always, "demo_edge")
 
 
