@@ -34,7 +34,7 @@ demo-stop:  ## Stop the demo and remove .demo/
 
 .PHONY: test
 test: lint  ## Lint, then every test on real parts: Orthanc, PostgreSQL, DICOM peers, the demo
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint:  ## ruff, mypy, import-linter, shellcheck, yamllint, ansible-lint
