@@ -119,6 +119,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(
 def test_any_destination_can_be_asked_by_name(
     site: Site, orthanc: OrthancServer, archive: Archive, cli: CommandLine
 ) -> None:
+    delivered(site, orthanc, archive)
     delivered(site, orthanc, archive, keeps=0)
     assert cli.json("reconcile")["destinations"] == []
 
@@ -128,6 +129,22 @@ def test_any_destination_can_be_asked_by_name(
     assert [each["lacking"] for each in answer["destinations"]] == [1]
     unknown = cli("reconcile", "--destination", "ARCHIV")
     assert (unknown.exit_code, "orthanc destinations" in unknown.stderr) == (2, True)
+
+
+def test_a_destination_that_never_told_of_an_image_is_not_believed_when_it_tells_of_none(
+    site: Site, orthanc: OrthancServer, archive: Archive, cli: CommandLine
+) -> None:
+    delivered(site, orthanc, archive, keeps=0)
+    first = cli("reconcile", "--destination", "ARCHIVE")
+    assert (first.exit_code, "never told of any image" in first.stderr) == (1, True)
+    assert {delivery.status for delivery in desk.deliveries(site.database)} == {Status.SUCCESS}
+
+    delivered(site, orthanc, archive)
+    cli("reconcile", "--destination", "ARCHIVE")  # now it has told of one
+
+    answer = cli.json("reconcile", "--destination", "ARCHIVE")
+    assert [each["unanswered"] for each in answer["destinations"]] == [0]
+    assert {delivery.status for delivery in desk.deliveries(site.database)} == {Status.SUCCESS, Status.PENDING}
 
 
 def test_a_destination_verified_by_commitment_is_asked_by_the_router(
