@@ -51,7 +51,8 @@ def believe(database: Database, delivered: Delivered, compared: Compared) -> Non
     if not verification.believed(database, delivered.destination, told=told):
         raise DestinationMute(
             f"{delivered.destination} answers C-FIND for single images with nothing, and never told of any image:"
-            " it may lack them, or not answer such questions"
+            " it may lack them, or not answer such questions",
+            hint="look for the study there; what is not there, `orthanc retry --force` sends again",
         )
 
 

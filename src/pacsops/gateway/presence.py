@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Collection, Sequence
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from pacsops.database import Database
 from pacsops.dicom.errors import UnreadableDataSet
@@ -52,13 +53,23 @@ def identified(database: Database, ids: Collection[str]) -> list[Identified]:
 
 
 class Index:
-    """One destination's, asked question by question. Only one loop calls it; `close` ends its association."""
+    """One destination's, asked question by question, on one association while it lasts. Only one loop calls it."""
 
     def __init__(self, destination: str, outlet: Outlet, ledger: Ledger) -> None:
         self._destination = destination
         self._outlet = outlet
         self._ledger = ledger
         self._association: Association | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        association, self._association = self._association, None
+        if association is not None:
+            await (association.release() if error is None else association.abort())
 
     async def find(self, study_uid: str, series_uid: str, sop_uids: Sequence[str]) -> set[str]:
         """A `dimse.presence.Find`."""
@@ -75,11 +86,6 @@ class Index:
             raise self._mute(f"its answer cannot be read: {error}") from error
         except (DimseError, UnknownDestination) as error:
             raise self._mute(str(error)) from error
-
-    async def close(self) -> None:
-        if self._association is not None:
-            await self._association.release()
-            self._association = None
 
     async def _ask(self, study_uid: str, series_uid: str, sop_uids: Sequence[str]) -> set[str]:
         association = await self._open()
@@ -99,7 +105,8 @@ class Index:
 
     async def _open(self) -> Association:
         if self._association is not None and self._association.ended is not None:
-            await self.close()
+            await self._association.release()
+            self._association = None
         if self._association is None:
             target = await self._ledger.off_loop(lambda: self._outlet.target(self._destination))
             self._association = await request_association(

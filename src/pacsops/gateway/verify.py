@@ -38,16 +38,12 @@ class Verifier:
         return STEP_SECONDS
 
     async def _ask(self, destination: str) -> None:
-        async with self._turns:
-            index = Index(destination, self._outlet, self._ledger)
+        async with self._turns, Index(destination, self._outlet, self._ledger) as index:
             asking = Finder(index.find)
-            try:
-                for delivered in await self._ledger.do(
-                    verification.claim, destination, most=verification.BATCH, source=self._outlet.source
-                ):
-                    await self._look(delivered, asking)
-            finally:
-                await index.close()
+            for delivered in await self._ledger.do(
+                verification.claim, destination, most=verification.BATCH, source=self._outlet.source
+            ):
+                await self._look(delivered, asking)
 
     async def _look(self, delivered: Delivered, asking: Finder) -> None:
         try:
