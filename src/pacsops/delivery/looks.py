@@ -19,7 +19,9 @@ class Compared:
 
     method: Method
     held: int
-    """Images of it that whoever sent it still has: those that could be asked about."""
+    """Images of it that whoever sent it still has: those that were asked about."""
+    gone: bool
+    """Whether others should have been asked about, and cannot."""
     lacking: Sequence[str]
     """Which of these the destination does not have, by the ids of the delivery."""
     told: bool = True
@@ -36,7 +38,7 @@ def conclude(database: Database, log: EventLog, delivered: Delivered, compared: 
         believe(database, delivered, compared)
         if not verification.look_again(database, delivered):
             owe_again(database, log, delivered, compared.lacking)
-    elif compared.held < len(delivered.instances):
+    elif compared.gone:
         verification.nothing_to_compare(database, delivered)
     elif verification.has_all(database, delivered, compared.method):
         log.info("delivery_verified", **about(delivered), instances=compared.held)

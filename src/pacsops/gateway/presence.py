@@ -41,15 +41,26 @@ _SOP_INSTANCE_UID: Final = 0x00080018
 _LONGEST_UID: Final = 64
 
 
-def identified(database: Database, ids: Collection[str]) -> list[Identified]:
-    """The images of these numbers whose files are in the spool, by the order they came in."""
+def identified(database: Database, ids: Collection[str]) -> tuple[list[Identified], bool]:
+    """The images of these numbers whose files are in the spool, as they came in; whether others are gone.
+
+    Not gone are those removed after they were delivered for good, when more of the study came later.
+    """
     with database.transaction() as tx:
         rows = tx.all(
-            "SELECT id, study_uid, series_uid, sop_instance_uid FROM gateway_instance"
-            " WHERE id = ANY (%(ids)s) AND removed_at IS NULL AND missing_since IS NULL ORDER BY id",
+            """
+            SELECT id, study_uid, series_uid, sop_instance_uid, removed_at IS NOT NULL AS removed
+              FROM gateway_instance
+             WHERE id = ANY (%(ids)s) AND (removed_at IS NOT NULL OR missing_since IS NULL) ORDER BY id
+            """,
             ids=[int(one) for one in ids],
         )
-    return [Identified(str(row["id"]), row["study_uid"], row["series_uid"], row["sop_instance_uid"]) for row in rows]
+    held = [
+        Identified(str(row["id"]), row["study_uid"], row["series_uid"], row["sop_instance_uid"])
+        for row in rows
+        if not row["removed"]
+    ]
+    return held, not held or len(rows) < len(ids)
 
 
 class Index:

@@ -47,11 +47,12 @@ class Verifier:
 
     async def _look(self, delivered: Delivered, asking: Finder) -> None:
         try:
-            images = await self._ledger.do(identified, delivered.instances)
+            images, gone = await self._ledger.do(identified, delivered.instances)
             lacking = await asking.lacking(images)
             found = Compared(
                 method=Method.FIND,
                 held=len(images),
+                gone=gone,
                 lacking=[image.instance_id for image in lacking],
                 told=asking.told,
             )

@@ -129,7 +129,7 @@ def _compare(
     site: Site, gaps: Gaps, delivered: Delivered, asking: Finder, images: Mapping[str, Identified], *, apply: bool
 ) -> None:
     held = [images[instance] for instance in delivered.instances if instance in images]
-    found = compared(held, asking)
+    found = compared(delivered, held, asking)
     if found.lacking:
         looks.believe(site.database, delivered, found)
     if found.lacking and (not apply or looks.owe_again(site.database, LOG, delivered, found.lacking)):
@@ -141,7 +141,7 @@ def _compare(
                 images=len(found.lacking),
             )
         )
-    elif len(held) < len(delivered.instances):
+    elif found.gone:
         gaps.gone += 1
         return
     elif apply and not found.lacking:

@@ -58,9 +58,12 @@ class Verifier:
         """None: a storage commitment is under way."""
         images = identified(self._site.orthanc, delivered.instances)
         if method is not Method.STORAGE_COMMITMENT:
-            return compared(images, asking)
+            return compared(delivered, images, asking)
         lacking = self._committed(delivered, images)
-        return None if lacking is None else Compared(method=method, held=len(images), lacking=lacking)
+        if lacking is None:
+            return None
+        gone = len(images) < len(delivered.instances)
+        return Compared(method=method, held=len(images), gone=gone, lacking=lacking)
 
     def _committed(self, delivered: Delivered, images: Sequence[Identified]) -> list[str] | None:
         """What the destination says it lacks; None: its answer is not there yet.
@@ -88,12 +91,13 @@ class Verifier:
         return [image.instance_id for image in images if image.sop_uid in report.absent]
 
 
-def compared(images: Sequence[Identified], asking: Finder) -> Compared:
+def compared(delivered: Delivered, images: Sequence[Identified], asking: Finder) -> Compared:
     """By C-FIND; raises as `Finder.lacking`."""
     lacking = asyncio.run(asking.lacking(images))
     return Compared(
         method=Method.FIND,
         held=len(images),
+        gone=len(images) < len(delivered.instances),
         lacking=[image.instance_id for image in lacking],
         told=asking.told,
     )

@@ -302,7 +302,7 @@ def test_images_removed_from_the_spool_cannot_be_compared_and_are_not_said_to_be
     forwarding.start()
     forwarding.wait_for(number, Status.SUCCESS)
     with forwarding.database.transaction() as tx:
-        tx.run("UPDATE gateway_instance SET removed_at = now() WHERE id = 1")
+        tx.run("UPDATE gateway_instance SET removed_at = now()")
 
     verify_now(forwarding.database)
 
@@ -310,3 +310,21 @@ def test_images_removed_from_the_spool_cannot_be_compared_and_are_not_said_to_be
     assert "no longer in the spool" in reason
     assert forwarding.delivery(number).verified_at is None
     assert desk.unverified(forwarding.database) == [], "nobody can mend it"
+
+
+def test_images_that_come_after_the_others_left_the_spool_are_verified(
+    forwarding: ForwardingSite, archive: Archive
+) -> None:
+    """Else they would stay there for ever: nobody could tell about those before them."""
+    study = images(3)
+    first = forwarding.receive(study[:2])
+    number = forwarding.promise("PACS", first)
+    forwarding.start()
+    before = verified(forwarding, number).verified_at
+    with forwarding.database.transaction() as tx:
+        tx.run("UPDATE gateway_instance SET removed_at = now()")
+
+    forwarding.promise("PACS", [*first, *forwarding.receive(study[2:])])
+
+    eventually(lambda: (at := forwarding.delivery(number).verified_at) and at != before, what="verified anew")
+    assert forwarding.delivery(number).delivered_count == 3
