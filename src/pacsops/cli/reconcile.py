@@ -127,7 +127,10 @@ def _print_gaps(page: Page, gaps: Gaps, *, dry_run: bool) -> None:
         )
         return
     if gaps.source == "gateway":
-        page.line(f"Nothing that {gaps.destination} took from the gateway is there to be asked about.", "✅")
+        page.line(
+            f"No delivery of the gateway to {gaps.destination} is to be asked about: the newest are by themselves.",
+            "✅",
+        )
         return
     lost = f"lacks images of {len(gaps.lacking):,}" if gaps.lacking else "lacks nothing"
     page.line(
