@@ -122,7 +122,7 @@ def modality_problems(modalities: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def gateway_problems(gateway: Mapping[str, Any]) -> Iterator[str]:
-    """A gateway nobody may send to, titles no association carries, and pools of what is no destination.
+    """A gateway nobody may send to, titles no association carries, pools of what is no destination, unknown `verify`.
 
     `gateway`: its `aet`, and `peers`, `destinations` and `pools` as the role's variables have them.
     """
@@ -136,6 +136,10 @@ def gateway_problems(gateway: Mapping[str, Any]) -> Iterator[str]:
     )
     if not gateway["peers"]:
         yield "gateway_peers is empty: nobody could send to the gateway"
+    for name, to in sorted(destinations.items()):
+        if to.get("verify", "none") not in ("none", "find"):
+            asks = "the gateway asks by C-FIND alone: find, or none"
+            yield f"{name} of gateway_destinations has verify: {to['verify']}; {asks}"
     for pool, said in sorted(pools.items()):
         if pool in destinations:
             yield f"gateway_pools has {pool}, and gateway_destinations too: each needs a name of its own"

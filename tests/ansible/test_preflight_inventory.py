@@ -123,6 +123,10 @@ def a_gateway(**said: Any) -> dict[str, Any]:
         ({"peers": []}, "gateway_peers is empty: nobody could send to the gateway"),
         ({"aet": "THE_EDGE_OF_THE_SITE"}, "(gateway_aet), THE_EDGE_OF_THE_SITE, has 20 characters"),
         ({"peers": [{"aet": "C\\T"}]}, "AE title of peer 1 (gateway_peers), 'C\\\\T', has a character not allowed"),
+        (
+            {"destinations": {**GATEWAY["destinations"], "PACS": {"aet": "PACS", "verify": "storage_commitment"}}},
+            "PACS of gateway_destinations has verify: storage_commitment; the gateway asks by C-FIND alone",
+        ),
         ({"pools": {"AI": {"members": ["ARCHIV"]}}}, "AI of gateway_pools has ARCHIV, which is not in"),
         ({"pools": {"ARCHIVE": {"members": ["ARCHIVE"]}}}, "gateway_pools has ARCHIVE, and gateway_destinations too"),
     ],

@@ -97,9 +97,12 @@ class ForwardingSite:
 
     def receive(self, datasets: Iterable[Dataset]) -> list[str]:
         """As the receiver and the ingest do it; the numbers of the instances."""
-        return [self.receive_file(part10(dataset), str(dataset.StudyInstanceUID)) for dataset in datasets]
+        return [
+            self.receive_file(part10(dataset), str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID))
+            for dataset in datasets
+        ]
 
-    def receive_file(self, content: bytes, study_uid: str) -> str:
+    def receive_file(self, content: bytes, study_uid: str, series_uid: str = "series") -> str:
         with StoredInstance(content) as stored:
             instance = stored.instance
         file = f"{study_uid}/{instance.sop_instance_uid}.dcm"
@@ -111,10 +114,11 @@ class ForwardingSite:
                 """
                 INSERT INTO gateway_instance (study_uid, series_uid, sop_instance_uid, sop_class_uid,
                     transfer_syntax_uid, file, size, received_at, tags)
-                VALUES (%(study)s, 'series', %(uid)s, %(sop_class)s, %(syntax)s, %(file)s, %(size)s, now(), '{}')
+                VALUES (%(study)s, %(series)s, %(uid)s, %(sop_class)s, %(syntax)s, %(file)s, %(size)s, now(), '{}')
                 RETURNING id
                 """,
                 study=study_uid,
+                series=series_uid,
                 uid=instance.sop_instance_uid,
                 sop_class=instance.sop_class_uid,
                 syntax=instance.transfer_syntax_uid,

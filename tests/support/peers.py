@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -13,13 +13,20 @@ from typing import Any, Self
 from pydicom import Dataset
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
 from tests.support.network import eventually, free_port
 
 from pacsops.orthanc import Modality
 
 StoreStatus = int | Callable[[evt.Event], int]
 """A DIMSE status (PS3.7 annex C), or a function of pynetdicom's event that gives one (and may wait first)."""
+
+
+FindAnswers = Callable[[evt.Event], Iterable[tuple[int, Dataset | None]]]
+"""Responses to a C-FIND: statuses, with the identifier of a match where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class Peer:
         rejects: rejects every association, as not knowing the AE title it is called by.
         hangs: accepts instances and never answers.
         drops: closes the connection when an instance has arrived, instead of answering.
+        find: what it answers to C-FIND; None: it does not offer it.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Peer:
         rejects: bool = False,
         hangs: bool = False,
         drops: bool = False,
+        find: FindAnswers | None = None,
     ) -> None:
         self.aet = aet
         self.port = free_port()
@@ -79,8 +88,11 @@ class Peer:
         self.rejects = rejects
         self.hangs = hangs
         self.drops = drops
+        self.find = find
         self.received: list[Received] = []
         """Every instance that arrived, in order, also those answered with a failure."""
+        self.questions: list[Dataset] = []
+        """Identifiers of the C-FINDs it was asked."""
         self.echoes = 0
         self.associations = 0
         """Connections opened to it so far."""
@@ -122,6 +134,8 @@ class Peer:
         ae.require_called_aet = self.rejects
         ae.maximum_associations = 100
         ae.add_supported_context(Verification)
+        if self.find is not None:
+            ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         for context in AllStoragePresentationContexts:
             if self._sop_classes is None or context.abstract_syntax in self._sop_classes:
                 ae.add_supported_context(str(context.abstract_syntax), AllTransferSyntaxes)
@@ -133,6 +147,7 @@ class Peer:
                 (evt.EVT_CONN_CLOSE, self._on_close),
                 (evt.EVT_C_ECHO, self._on_echo),
                 (evt.EVT_C_STORE, self._on_store),
+                (evt.EVT_C_FIND, self._on_find),
             ],
         )
 
@@ -161,6 +176,12 @@ class Peer:
         with self._lock:
             self.echoes += 1
         return 0x0000
+
+    def _on_find(self, event: evt.Event) -> Iterable[tuple[int, Dataset | None]]:
+        assert self.find is not None
+        with self._lock:
+            self.questions.append(event.identifier)
+        yield from self.find(event)
 
     def _on_store(self, event: evt.Event) -> int:
         request: Any = event.request

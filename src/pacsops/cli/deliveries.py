@@ -94,7 +94,7 @@ def show_pending(site: Site, as_json: bool, destination: str | None, overdue: bo
     if any(delivery.source == "orthanc" for delivery in waiting):
         warn_without_router(desk.router_beat(site.db))
     if any(delivery.source == "gateway" for delivery in waiting):
-        _warn_without_gateway(gateway_beat(site.db))
+        warn_without_gateway(gateway_beat(site.db))
 
 
 def warn_without_router(beat: RouterBeat | None) -> None:
@@ -111,7 +111,8 @@ def warn_without_router(beat: RouterBeat | None) -> None:
             warn(f"The router is held up: {trouble}.", "`orthanc status` shows what runs")
 
 
-def _warn_without_gateway(beat: GatewayBeat | None) -> None:
+def warn_without_gateway(beat: GatewayBeat | None) -> None:
+    """Say on stderr that nothing of the gateway moves: its forwarder is not alive."""
     if beat is None or not beat.alive:
         last = f"last gave a sign of life {ago(beat.beat_at)}" if beat else "has not run yet"
         warn(

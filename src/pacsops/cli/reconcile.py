@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pacsops.cli.deliveries import unheard_of, warn_without_router
+from pacsops.cli.deliveries import unheard_of, warn_without_gateway, warn_without_router
 from pacsops.cli.parameters import Since, dry_run_option, json_option
 from pacsops.cli.progress import Progress
 from pacsops.cli.render import Page, count, deliveries, moment, studies, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
-from pacsops.delivery import desk
+from pacsops.delivery import desk, verification
 from pacsops.errors import UnknownDestination
+from pacsops.gateway.heartbeat import gateway_beat
 
 if TYPE_CHECKING:
     from pacsops.router.gaps import Gaps
@@ -43,14 +44,14 @@ def reconcile(
       orthanc reconcile --since 30d --destination ARCHIVE --dry-run
 
     Compares Orthanc with what the router knows, and asks each destination that is verified (`orthanc
-    add-destination --verify`) whether it has what it took. What it lacks is sent again, nothing else. The router
-    itself does so once a night.
+    add-destination --verify`; `verify` in gateway_destinations) whether it has what it took. What it lacks is sent
+    again, nothing else. The router itself does so once a night. The gateway's destinations are asked by the gateway.
     """
     from pacsops.router import gaps as asking  # noqa: PLC0415 (loads the router for this command alone)
     from pacsops.router import reconcile as scanning  # noqa: PLC0415
     from pacsops.router.site import Site as RouterSite  # noqa: PLC0415
 
-    methods = desk.methods(site.db)
+    wanted = asking.wanted(site.db)
     progress = Progress("compared")
     found = None
     if destination is None:
@@ -58,10 +59,14 @@ def reconcile(
     else:
         if unheard := unheard_of(site.db, destination):
             raise UnknownDestination(unheard, hint="`orthanc destinations` lists the names")
-        methods = {destination: methods.get(destination, desk.Method.FIND)}
+        methods = {(source, name): method for source, name, method in wanted}
+        wanted = [
+            (source, destination, methods.get((source, destination), desk.Method.FIND))
+            for source in verification.sources(site.db, destination, since) or ["orthanc"]
+        ]
     gaps = asking.find_gaps(
         RouterSite(site.orthanc, site.db),
-        methods,
+        wanted,
         since,
         apply=not dry_run,
         on_progress=lambda name, asked: progress.say(f"{name} was asked about {deliveries(asked)}…"),
@@ -70,8 +75,11 @@ def reconcile(
         _print_json(since, dry_run, found, gaps)
     else:
         _print(Page(), since, dry_run, found, gaps)
-    if not dry_run and ((found and found.planned) or any(each.lacking or each.requested for each in gaps)):
+    asked_later = {each.source for each in gaps if each.lacking or each.requested}
+    if not dry_run and ((found and found.planned) or "orthanc" in asked_later):
         warn_without_router(desk.router_beat(site.db))
+    if not dry_run and "gateway" in asked_later:
+        warn_without_gateway(gateway_beat(site.db))
     ctx.exit(1 if (found and found.unreadable) or any(each.unanswered for each in gaps) else 0)
 
 
@@ -112,10 +120,16 @@ def _print(page: Page, since: datetime, dry_run: bool, found: ReconcileResult | 
 def _print_gaps(page: Page, gaps: Gaps, *, dry_run: bool) -> None:
     if gaps.requested:
         says = "would be asked" if dry_run else "is asked"
+        how = "by storage commitment" if gaps.method is desk.Method.STORAGE_COMMITMENT else "by C-FIND"
+        who = "gateway" if gaps.source == "gateway" else "router"
         page.line(
-            f"{gaps.destination} {says} about {deliveries(gaps.requested)} by storage commitment; the router takes"
-            " its answers.",
-            "⏳",
+            f"{gaps.destination} {says} about {deliveries(gaps.requested)} {how}; the {who} takes its answers.", "⏳"
+        )
+        return
+    if gaps.source == "gateway":
+        page.line(
+            f"No delivery of the gateway to {gaps.destination} is to be asked about: the newest are by themselves.",
+            "✅",
         )
         return
     lost = f"lacks images of {len(gaps.lacking):,}" if gaps.lacking else "lacks nothing"

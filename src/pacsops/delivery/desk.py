@@ -218,7 +218,7 @@ def destination_health(database: Database) -> dict[str, DestinationHealth]:
             """
             SELECT h.destination, h.breaker, h.max_concurrency, h.consecutive_failures, h.opened_at, h.open_reason,
                    h.next_probe_at, h.last_success_at, h.last_failure_at, h.last_error, h.last_echo_at,
-                   h.last_echo_ms, h.verify, h.transport,
+                   h.last_echo_ms, h.verify, h.gateway_verify, h.transport,
                    coalesce(s.waiting, 0) AS waiting, coalesce(s.stuck, 0) AS stuck
               FROM destination_health h
               LEFT JOIN (SELECT destination, count(*) FILTER (WHERE status <> 'stuck') AS waiting,

@@ -208,7 +208,9 @@ class DestinationHealth:
     last_echo_at: datetime | None
     last_echo_ms: int | None
     verify: str
-    """How it is asked for what it took: none, find, storage_commitment."""
+    """How it is asked for what it took of Orthanc: none, find, storage_commitment."""
+    gateway_verify: str
+    """How the gateway asks it for what it took of the gateway: none, find."""
     transport: str
     """Who sends there what Orthanc received: orthanc, or the router itself: direct."""
     waiting: int

@@ -86,7 +86,8 @@ BY_CLASS: Mapping[ErrorClass, Remedy] = MappingProxyType(
             "The destination answered success for every image, and does not have them when it is asked: it discards"
             " or quarantines them, or lost them.",
             "Show its administrator the study: its log says what became of it. If it is not meant to keep images,"
-            " say `orthanc add-destination --name {destination} --verify none`.",
+            " say `orthanc add-destination --name {destination} --verify none` (the gateway's: `verify: none` in"
+            " gateway_destinations of the inventory).",
         ),
         ErrorClass.GATEWAY: Remedy(
             "The gateway was interrupted, or could not read an image's file in its spool.",

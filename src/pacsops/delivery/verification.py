@@ -7,12 +7,13 @@ one that lacks some is asked again minutes later, before it counts.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
-from pacsops.database import Database
+from pacsops.database import Database, Transaction
 from pacsops.database.pool import Row
 from pacsops.delivery import breaker, sql
 from pacsops.delivery.model import ErrorClass, Event, Status
@@ -29,7 +30,19 @@ COMMITMENT_LOOKS = 33
 """Looks for the answer to a storage commitment, from seconds to an hour apart: about a day. An archive may answer
 once its night is over (PS3.4 annex J)."""
 COMMITMENT_PAUSE_SECONDS = 5.0
-GONE = "some of its images are no longer in Orthanc: there is nothing to compare with"
+AT_ONCE = 4
+"""Destinations asked beside each other."""
+BATCH = 20
+"""Deliveries to ask a destination about before it is looked what else is due."""
+GONE: Mapping[str, str] = MappingProxyType(
+    {
+        "orthanc": "some of its images are no longer in Orthanc: there is nothing to compare with",
+        "gateway": "some of its images are no longer in the spool: there is nothing to compare with",
+    }
+)
+"""By source: why nobody can tell any more."""
+_ASKED_BY: Mapping[str, str] = MappingProxyType({"orthanc": "verify", "gateway": "gateway_verify"})
+"""By source, the column of destination_health that says how: a system may be a destination of both."""
 _MOST_TRIES = 10
 _LONGEST_PAUSE_SECONDS = 3600.0
 _LEASE_SECONDS = 900.0
@@ -50,11 +63,12 @@ class Delivered:
     """A kept promise to ask about. `completed_at` fences what is written: another one has been taken up again."""
 
     delivery_id: int
+    source: str
     destination: str
     study_id: str
     route: str
     instances: tuple[str, ...]
-    """Orthanc ids."""
+    """As the source knows them: Orthanc's ids, or numbers of gateway_instance."""
     completed_at: datetime
     asked: int
     """How often it was asked about before."""
@@ -67,6 +81,7 @@ class Delivered:
     def of(cls, row: Row) -> Delivered:
         return cls(
             delivery_id=row["id"],
+            source=row["source"],
             destination=row["destination"],
             study_id=row["study_id"],
             route=row["route_name"],
@@ -87,47 +102,66 @@ class Unverified:
     reason: str
 
 
-def set_verification(database: Database, destination: str, method: Method) -> bool:
-    """How a destination is asked from now on; False: it was so before. What was delivered before is not asked about
-    by itself, `orthanc reconcile` does."""
+def set_verification(database: Database, destination: str, method: Method, source: str = "orthanc") -> bool:
+    """How a destination is asked from now on for what it took of a source; False: it was so before.
+
+    What was delivered before is not asked about by itself, `orthanc reconcile` does.
+    """
+    column = _ASKED_BY[source]
     with database.transaction() as tx:
         breaker.know(tx, destination)
         changed = tx.run(
-            "UPDATE destination_health SET verify = %(method)s WHERE destination = %(destination)s"
-            " AND verify <> %(method)s",
+            f"UPDATE destination_health SET {column} = %(method)s WHERE destination = %(destination)s"  # noqa: S608
+            f" AND {column} <> %(method)s",
             method=method.value,
             destination=destination,
         )
         if changed:
             tx.run(
                 "UPDATE routing_state SET verify_at = NULL, verify_reference = NULL, verify_error = NULL"
-                " WHERE destination = %(destination)s AND (verify_at IS NOT NULL OR verify_error IS NOT NULL)",
+                " WHERE destination = %(destination)s AND source = %(source)s"
+                " AND (verify_at IS NOT NULL OR verify_error IS NOT NULL)",
                 destination=destination,
+                source=source,
             )
     return changed > 0
 
 
-def methods(database: Database) -> dict[str, Method]:
-    """How each destination is asked, by name; absent: not at all."""
+def methods(database: Database, source: str = "orthanc") -> dict[str, Method]:
+    """How each destination is asked for what it took of a source, by name; absent: not at all."""
+    column = _ASKED_BY[source]
     with database.transaction() as tx:
-        rows = tx.all("SELECT destination, verify FROM destination_health WHERE verify <> 'none'")
-    return {row["destination"]: Method(row["verify"]) for row in rows}
+        rows = tx.all(f"SELECT destination, {column} AS method FROM destination_health WHERE {column} <> 'none'")  # noqa: S608
+    return {row["destination"]: Method(row["method"]) for row in rows}
 
 
 def due(database: Database, source: str = "orthanc") -> dict[str, Method]:
-    """Destinations to ask now, with how; one that is down is not asked."""
+    """Destinations to ask now, with how: by C-FIND where only somebody's order wants it. One that is down is not."""
     with database.transaction() as tx:
         rows = tx.all(
-            """
-            SELECT destination, verify FROM destination_health h
-             WHERE verify <> 'none' AND breaker <> 'open'
+            f"""
+            SELECT destination, {_ASKED_BY[source]} AS method FROM destination_health h
+             WHERE breaker <> 'open'
                AND (SELECT true FROM routing_state s
                      WHERE s.destination = h.destination AND s.source = %(source)s
                        AND s.verify_at <= now() AND s.status = 'success' LIMIT 1)
-            """,
+            """,  # noqa: S608
             source=source,
         )
-    return {row["destination"]: Method(row["verify"]) for row in rows}
+    found = {row["destination"]: Method(row["method"]) for row in rows}
+    return {name: Method.FIND if method is Method.NONE else method for name, method in found.items()}
+
+
+def sources(database: Database, destination: str, since: datetime) -> list[str]:
+    """Of which sources the destination took anything since a moment."""
+    with database.transaction() as tx:
+        rows = tx.all(
+            "SELECT DISTINCT source FROM routing_state WHERE destination = %(destination)s AND status = 'success'"
+            " AND completed_at >= %(since)s ORDER BY source",
+            destination=destination,
+            since=since,
+        )
+    return [row["source"] for row in rows]
 
 
 def claim(database: Database, destination: str, *, most: int, source: str = "orthanc") -> list[Delivered]:
@@ -149,7 +183,7 @@ def delivered_since(
     with database.transaction() as tx:
         rows = tx.all(
             """
-            SELECT id, destination, study_id, route_name, delivered_instances, completed_at, verify_count,
+            SELECT id, source, destination, study_id, route_name, delivered_instances, completed_at, verify_count,
                    verify_reference, verified_at
               FROM routing_state
              WHERE destination = %(destination)s AND source = %(source)s AND status = 'success'
@@ -167,15 +201,15 @@ def delivered_since(
     return [Delivered.of(row) for row in rows]
 
 
-def ask_anew(database: Database, destination: str, since: datetime, *, dry_run: bool) -> int:
-    """Everything completed since a moment and settled is to be asked about again by the router; how many."""
+def ask_anew(database: Database, destination: str, since: datetime, *, dry_run: bool, source: str = "orthanc") -> int:
+    """Everything completed since a moment and settled is to be asked about again by whoever sent it; how many."""
     which = """
-         WHERE destination = %(destination)s AND status = 'success'
+         WHERE destination = %(destination)s AND source = %(source)s AND status = 'success'
            AND completed_at >= %(since)s AND completed_at < now() - make_interval(secs => %(settled)s)
     """
     order = f"UPDATE routing_state SET verify_at = now(), verify_count = 0, verify_reference = NULL {which}"  # noqa: S608
     with database.transaction() as tx:
-        wanted = {"destination": destination, "since": since, "settled": _settled()}
+        wanted = {"destination": destination, "source": source, "since": since, "settled": _settled()}
         if dry_run:
             return int(tx.one(f"SELECT count(*) AS n FROM routing_state {which}", **wanted)["n"])  # noqa: S608
         return tx.run(order, **wanted)
@@ -185,6 +219,8 @@ def has_all(database: Database, delivered: Delivered, method: Method) -> bool:
     """The destination has every image. False: the delivery was taken up again meanwhile."""
     with database.transaction() as tx:
         row = tx.one_or_none(sql.NOTE_VERIFIED, id=delivered.delivery_id, completed_at=delivered.completed_at)
+        if method is Method.FIND:
+            _believe(tx, delivered.destination)
         if row is not None and not delivered.verified:
             record(tx, Event.DELIVERY_VERIFIED, row, instances=len(delivered.instances), method=method.value)
     return row is not None
@@ -199,7 +235,7 @@ def lacks(database: Database, delivered: Delivered, lacking: Collection[str]) ->
     failure = Failure(ErrorClass.NOT_KEPT, f"the destination does not have {missing} of {total} images it took")
     with database.transaction() as tx:
         policy = tx.one_or_none(
-            "SELECT attempt_count, max_attempts, backoff, initial_delay FROM routing_state"
+            "SELECT attempt_count, lack_count, max_attempts, backoff, initial_delay FROM routing_state"
             " WHERE id = %(id)s AND completed_at = %(completed_at)s FOR UPDATE",
             id=delivered.delivery_id,
             completed_at=delivered.completed_at,
@@ -208,7 +244,8 @@ def lacks(database: Database, delivered: Delivered, lacking: Collection[str]) ->
             return None
         decision = next_attempt(
             RetryPolicy(policy["max_attempts"], Backoff(policy["backoff"]), policy["initial_delay"]),
-            max(1, policy["attempt_count"]),
+            # Who writes down what arrives image by image is at the first attempt whenever one did.
+            max(policy["attempt_count"], policy["lack_count"] + 1),
             failure,
             random.uniform(-0.5, 0.5),  # noqa: S311 (jitter)
         )
@@ -248,8 +285,8 @@ def no_answer(database: Database, delivered: Delivered, reason: str) -> None:
 
 
 def nothing_to_compare(database: Database, delivered: Delivered) -> None:
-    """Orthanc no longer holds every image: what is there is there, of the rest nobody can tell."""
-    _put_off(database, delivered, None, reason=GONE)
+    """Who sent it no longer holds every image: what is there is there, of the rest nobody can tell."""
+    _put_off(database, delivered, None, reason=GONE[delivered.source])
 
 
 def committing(database: Database, delivered: Delivered, reference: str) -> None:
@@ -264,7 +301,7 @@ def committing(database: Database, delivered: Delivered, reference: str) -> None
 def unverified(database: Database) -> list[Unverified]:
     """Destinations that could not be asked about deliveries of the last week, and why, by name.
 
-    Without those whose images were deleted from Orthanc: nobody can mend that.
+    Also about older ones that the gateway keeps for that; without those whose images are gone: nobody can mend that.
     """
     with database.transaction() as tx:
         rows = tx.all(
@@ -273,13 +310,39 @@ def unverified(database: Database) -> list[Unverified]:
                    (array_agg(s.verify_error ORDER BY s.completed_at DESC))[1] AS reason
               FROM destination_health h
               JOIN routing_state s USING (destination)
-             WHERE h.verify <> 'none' AND s.status = 'success' AND s.verify_error <> %(gone)s
-               AND s.completed_at > now() - interval '7 days'
+             WHERE CASE s.source WHEN 'gateway' THEN h.gateway_verify ELSE h.verify END <> 'none'
+               AND s.status = 'success' AND s.verify_error IS NOT NULL AND s.verify_error <> ALL (%(gone)s)
+               AND (s.completed_at > now() - interval '7 days'
+                    OR s.source = 'gateway' AND EXISTS (SELECT 1 FROM gateway_instance i
+                                                         WHERE i.study_uid = s.study_id AND i.removed_at IS NULL))
              GROUP BY s.destination ORDER BY s.destination
             """,
-            gone=GONE,
+            gone=list(GONE.values()),
         )
     return [Unverified(**row) for row in rows]
+
+
+def believed(database: Database, destination: str, *, told: bool) -> bool:
+    """Whether a destination that tells of none of a delivery's images lacks them: it told of some image, now or ever.
+
+    Systems that take C-FIND for images and have no answer to it say success, too, and no match.
+
+    Args:
+        told: whether it tells of one now.
+    """
+    with database.transaction() as tx:
+        if told:
+            _believe(tx, destination)
+            return True
+        row = tx.one_or_none("SELECT told_at FROM destination_health WHERE destination = %(name)s", name=destination)
+    return row is not None and row["told_at"] is not None
+
+
+def _believe(tx: Transaction, destination: str) -> None:
+    tx.run(
+        "UPDATE destination_health SET told_at = now() WHERE destination = %(name)s AND told_at IS NULL",
+        name=destination,
+    )
 
 
 def _settled() -> float:

@@ -135,6 +135,7 @@ class DestinationState:
             "breaker": health.breaker if health else None,
             "max_concurrency": health.max_concurrency if health else None,
             "verify": health.verify if health else "none",
+            "gateway_verify": health.gateway_verify if health else "none",
             "transport": health.transport if health else "orthanc",
             "down_since": health.opened_at if health else None,
             "down_reason": health.open_reason if health else None,

@@ -5,7 +5,7 @@
     peers:
       - {aet: CT1, address: 10.1.2.0/24, associations: 4}
     destinations:
-      PACS: {host: 10.1.2.3, port: 104, aet: PACS}
+      PACS: {host: 10.1.2.3, port: 104, aet: PACS, verify: find}
       AI-1: {host: 10.9.0.11, port: 11112, aet: AI1}
     pools:
       AI: {members: [AI-1], timeout: 120}
@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import yaml
 
+from pacsops.delivery.verification import Method
 from pacsops.errors import GatewayConfigurationError
 from pacsops.routes.fields import UnknownField, field_named
 
@@ -72,6 +73,8 @@ class Destination:
     tls: bool = False
     associations: int = 2
     """Deliveries sent at a time, each on an association of its own."""
+    verify: Method = Method.NONE
+    """How it is asked, after a delivery, whether it has the images: by C-FIND, or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +183,7 @@ class _Reading:
 
     def _destination(self, name: str, content: object) -> Destination | None:
         at = f"destinations.{name}"
-        values = self._mapping(at, content, {"host", "port", "aet", "tls", "associations"})
+        values = self._mapping(at, content, {"host", "port", "aet", "tls", "associations", "verify"})
         aet = self._aet(at, values.get("aet"))
         host = values.get("host")
         if not isinstance(host, str) or not host.strip():
@@ -188,9 +191,12 @@ class _Reading:
         port = self._number(f"{at}.port", values.get("port"), 1, 65535)
         tls = self._truth(f"{at}.tls", values.get("tls", False))
         associations = self._number(f"{at}.associations", values.get("associations", 2), 1, 64)
+        verify = self._method(f"{at}.verify", values.get("verify", "none"))
         if aet is None or not isinstance(host, str):
             return None
-        return Destination(name=name, host=host.strip(), port=port, aet=aet, tls=tls, associations=associations)
+        return Destination(
+            name=name, host=host.strip(), port=port, aet=aet, tls=tls, associations=associations, verify=verify
+        )
 
     def _pool(self, name: str, content: object, destinations: Mapping[str, Destination]) -> Pool | None:
         at = f"pools.{name}"
@@ -245,6 +251,13 @@ class _Reading:
             return value
         self.problems.append(f"{at}.aet: an AE title is wanted, 1 to 16 characters")
         return None
+
+    def _method(self, at: str, value: object) -> Method:
+        if isinstance(value, str) and value in (Method.NONE, Method.FIND):
+            return Method(value)
+        why = ": the gateway asks by C-FIND alone" if value == Method.STORAGE_COMMITMENT else ""
+        self.problems.append(f"{at}: find or none is wanted, not {value!r}{why}")
+        return Method.NONE
 
     def _network(self, at: str, value: object) -> Network | None:
         if value is None:

@@ -1,4 +1,4 @@
-"""Destinations of gateway.yml as the sending sees them, and their limits as PostgreSQL holds them."""
+"""Destinations of gateway.yml as the sending sees them, and the terms as PostgreSQL holds them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from pacsops.database import Database
-from pacsops.delivery import breaker
+from pacsops.delivery import breaker, verification
 from pacsops.delivery.model import ErrorClass
+from pacsops.delivery.verification import Method
 from pacsops.dimse import Peer
 from pacsops.errors import UnknownDestination
 from pacsops.gateway.certificates import Certificates
@@ -48,8 +49,12 @@ class SpoolOutlet:
         return outgoing(self._database, self._settings.gateway_spool, ids)
 
 
-def set_limits(database: Database, destinations: Collection[Destination]) -> None:
-    """As many deliveries at a time as gateway.yml has associations."""
+def set_terms(database: Database, destinations: Collection[Destination]) -> None:
+    """As many deliveries at a time as gateway.yml has associations, and asked for what they took as it says.
+
+    What a destination took before it was to be asked is asked about as far as it is in the spool: there
+    it stays until the destination is known to have it.
+    """
     with database.transaction() as tx:
         for destination in sorted(destinations, key=lambda each: each.name):
             breaker.know(tx, destination.name)
@@ -59,3 +64,25 @@ def set_limits(database: Database, destinations: Collection[Destination]) -> Non
                 n=destination.associations,
                 name=destination.name,
             )
+    for destination in destinations:
+        if verification.set_verification(database, destination.name, destination.verify, SOURCE):
+            _ask_for_what_is_kept(database, destination)
+    if destinations:  # none: gateway.yml was never fit since the start, and says nothing about those it had
+        named = {destination.name for destination in destinations}
+        for name in verification.methods(database, SOURCE).keys() - named:
+            verification.set_verification(database, name, Method.NONE, SOURCE)
+
+
+def _ask_for_what_is_kept(database: Database, destination: Destination) -> None:
+    if destination.verify is Method.NONE:
+        return
+    with database.transaction() as tx:
+        tx.run(
+            """
+            UPDATE routing_state s SET verify_at = now(), verify_count = 0
+             WHERE source = 'gateway' AND destination = %(name)s AND status = 'success'
+               AND (verified_at IS NULL OR verified_at < completed_at)
+               AND EXISTS (SELECT 1 FROM gateway_instance i WHERE i.study_uid = s.study_id AND i.removed_at IS NULL)
+            """,
+            name=destination.name,
+        )

@@ -13,9 +13,10 @@ from pacsops import __version__
 from pacsops.database import Database
 from pacsops.errors import DatabaseUnreachable
 from pacsops.gateway.configuration import Configuration
-from pacsops.gateway.destinations import SpoolOutlet, set_limits
+from pacsops.gateway.destinations import SpoolOutlet, set_terms
 from pacsops.gateway.heartbeat import beat, withdraw
 from pacsops.gateway.probes import Probes
+from pacsops.gateway.verify import Verifier
 from pacsops.observe.logs import EventLog
 from pacsops.sending.forwarding import Forwarding, Step
 from pacsops.sending.ledger import Ledger
@@ -24,11 +25,12 @@ from pacsops.settings import Settings
 
 _LOG = EventLog("gateway")
 _BEAT_SECONDS = 5.0
-_LIMITS_SECONDS = 5.0
+_TERMS_SECONDS = 5.0
 
 
 class Forwarder(SendingThread):
-    """Besides sending: probes what is down, tells PostgreSQL the destinations' limits, and that it is alive.
+    """Besides sending: probes what is down, asks destinations for what they took, tells PostgreSQL on what terms
+    gateway.yml sends to them, and that it is alive.
 
     Args:
         configuration: gives the gateway.yml in force; called from several threads.
@@ -49,7 +51,7 @@ class Forwarder(SendingThread):
         self._configuration = configuration
         self._tell = tell
         self._aet = settings.gateway_aet
-        self._limited: Configuration | None = None
+        self._set: Configuration | None = None
 
     def stop(self) -> None:
         """End associations, and give back what they were for."""
@@ -59,19 +61,20 @@ class Forwarder(SendingThread):
 
     def _further(self, forwarding: Forwarding, ledger: Ledger) -> Mapping[str, Step]:
         probes = Probes(self._configuration, self._spool_outlet, ledger, _LOG, forwarding.wake.set)
+        verifier = Verifier(self._spool_outlet, ledger, _LOG)
 
-        async def limits() -> float:
+        async def terms() -> float:
             configuration = self._configuration()
-            if configuration != self._limited:
-                await ledger.do(set_limits, list(configuration.destinations.values()))
-                self._limited = configuration
-            return _LIMITS_SECONDS
+            if configuration != self._set:
+                await ledger.do(set_terms, list(configuration.destinations.values()))
+                self._set = configuration
+            return _TERMS_SECONDS
 
         async def sign_of_life() -> float:
             await ledger.do(beat, self.worker, self._detail())
             return _BEAT_SECONDS
 
-        return {"probe": probes.step, "limits": limits, "beat": sign_of_life}
+        return {"probe": probes.step, "verify": verifier.step, "terms": terms, "beat": sign_of_life}
 
     def _detail(self) -> dict[str, Any]:
         told = dict(self._tell())

@@ -27,7 +27,7 @@ _DONE = """
                        AND (d.status NOT IN ('success', 'skipped', 'cancelled')
                             OR greatest(d.completed_at, d.updated_at) >= now() - make_interval(secs => %(age)s)
                             OR (d.status = 'success' AND (d.verified_at IS NULL OR d.verified_at < d.completed_at)
-                                AND (SELECT h.verify FROM destination_health h
+                                AND (SELECT h.gateway_verify FROM destination_health h
                                       WHERE h.destination = d.destination) <> 'none')))
 """
 """All that routes and people wanted of a study was done, and proved where its destination is asked for a proof."""

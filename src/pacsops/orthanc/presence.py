@@ -6,29 +6,19 @@ https://orthanc.uclouvain.be/book/users/storage-commitment.html and /book/users/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pacsops.dimse.presence import OFFER, Finder, Identified
 from pacsops.errors import DestinationMute, NotFoundInOrthanc, OrthancRefused
 from pacsops.orthanc.client import Orthanc
 from pacsops.orthanc.failures import failure_of
 
 _TIMEOUT_SECONDS = 30
-_IN_ONE_LIST = 64  # UIDs of 64 characters, far below the 64 kB of an explicit VR element
 _NO_SUCH_OBJECT = 0x0112  # PS3.3 C.14: the failure reason of what it does not have
 _NOT_OFFERED = ("remote aet is", "presentation context")  # Orthanc's words when the peer refuses the SOP class
 _INVISIBLE = frozenset({401, 403, 502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True)
-class Identified:
-    """An image by Orthanc's id and by DICOM's."""
-
-    instance_id: str
-    study_uid: str
-    series_uid: str
-    sop_uid: str
 
 
 def identified(orthanc: Orthanc, instance_ids: Sequence[str]) -> list[Identified]:
@@ -52,71 +42,28 @@ def identified(orthanc: Orthanc, instance_ids: Sequence[str]) -> list[Identified
     return found
 
 
-@dataclass
-class Finder:
-    """Asks one destination by C-FIND which images it has, each series once: several deliveries may be of one."""
+def finder(orthanc: Orthanc, destination: str) -> Finder:
+    """Asks one of Orthanc's modalities; besides what a Finder raises: OrthancUnreachable.
 
-    orthanc: Orthanc
-    destination: str
-    _known: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    Each of its questions blocks: its coroutines are for a loop of their own.
+    """
 
-    def lacking(self, images: Iterable[Identified]) -> list[Identified]:
-        """Those of the images that the destination does not have.
-
-        A series is asked for whole; what is missing there is asked for again by name, since some archives cut long
-        answers short, or refuse them.
-
-        Raises:
-            DestinationMute: it cannot be asked, or does not let itself be asked.
-            OrthancUnreachable
-        """
-        by_series: dict[tuple[str, str], list[Identified]] = {}
-        for image in images:
-            by_series.setdefault((image.study_uid, image.series_uid), []).append(image)
-        return [image for series, wanted in by_series.items() for image in self._lacking(series, wanted)]
-
-    def _lacking(self, series: tuple[str, str], wanted: Sequence[Identified]) -> Iterator[Identified]:
-        if series not in self._known:
-            self._known[series] = self._whole(series)
-        there = self._known[series]
-        absent = [image for image in wanted if image.sop_uid not in there]
-        for start in range(0, len(absent), _IN_ONE_LIST):
-            there |= self._named(series, [image.sop_uid for image in absent[start : start + _IN_ONE_LIST]])
-        return (image for image in absent if image.sop_uid not in there)
-
-    def _whole(self, series: tuple[str, str]) -> set[str]:
-        """What it tells of a series unasked; nothing when that is more than it answers at once."""
-        try:
-            return self._find(series, "")
-        except DestinationMute as mute:
-            if mute.dimse_status is None:
-                raise
-            return set()
-
-    def _named(self, series: tuple[str, str], sop_uids: Sequence[str]) -> set[str]:
-        """Which of these it has (list of UID matching, PS3.4 C.2.2.2.2); asked for fewer when it refuses so many."""
-        try:
-            return self._find(series, "\\".join(sop_uids))
-        except DestinationMute as mute:
-            if mute.dimse_status is None or len(sop_uids) == 1:
-                raise
-        half = len(sop_uids) // 2
-        return self._named(series, sop_uids[:half]) | self._named(series, sop_uids[half:])
-
-    def _find(self, series: tuple[str, str], sop_uids: str) -> set[str]:
-        study_uid, series_uid = series
-        question = {
-            "Level": "Instance",
-            "Query": {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": sop_uids},
-            "Timeout": _TIMEOUT_SECONDS,
+    async def find(study_uid: str, series_uid: str, sop_uids: Sequence[str]) -> set[str]:
+        named = {
+            "StudyInstanceUID": study_uid,
+            "SeriesInstanceUID": series_uid,
+            "SOPInstanceUID": "\\".join(sop_uids),
         }
-        answer = _asked(self.orthanc, self.destination, "query", question, "C-FIND for single images")
+        question = {"Level": "Instance", "Query": named, "Timeout": _TIMEOUT_SECONDS}
+        answer = _asked(orthanc, destination, "query", question, OFFER)
         path = f"/queries/{answer['ID']}"
         try:
-            found = self.orthanc.get(f"{path}/answers", params={"expand": "", "simplify": ""}, timeout=60)
+            found = orthanc.get(f"{path}/answers", params={"expand": "", "simplify": ""}, timeout=60)
         finally:
-            self.orthanc.delete(path)
+            orthanc.delete(path)
         return {str(entry.get("SOPInstanceUID", "")).strip(" \0") for entry in found}
+
+    return Finder(find)
 
 
 @dataclass(frozen=True, slots=True)

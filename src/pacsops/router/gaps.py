@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pacsops.delivery import verification
+from pacsops.database import Database
+from pacsops.delivery import looks, verification
 from pacsops.delivery.verification import Delivered, Method
+from pacsops.dimse.presence import Finder, Identified
 from pacsops.errors import DestinationMute
-from pacsops.orthanc.presence import Finder, Identified, identified
+from pacsops.orthanc.presence import finder, identified
 from pacsops.router.site import Site
-from pacsops.router.verify import note_lacking
+from pacsops.router.verify import LOG, compared
 
 _BATCH = 50
 _SILENCES = 3  # deliveries in a row that a destination gives no answer about: it is not asked about more
 
+Wanted = tuple[str, str, Method]
+"""Source of deliveries, destination, and how it is asked."""
 Progress = Callable[[str, int], None]
 """Called with a destination's name and how many of its deliveries were asked about."""
 
@@ -37,6 +41,8 @@ class Gaps:
     """What one destination was asked, and what it lacks."""
 
     destination: str
+    source: str
+    """Whose deliveries: orthanc, gateway."""
     method: Method
     asked: int = 0
     """Deliveries it gave an answer about."""
@@ -47,11 +53,13 @@ class Gaps:
     gone: int = 0
     """Deliveries of which Orthanc no longer holds every image: these it cannot be asked about."""
     requested: int = 0
-    """Deliveries asked about by storage commitment: the answers come later, the router looks for them."""
+    """Deliveries about which it is asked later: by storage commitment, whose answers the router looks for, or by the
+    gateway, which alone reaches its destinations."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "destination": self.destination,
+            "source": self.source,
             "method": self.method.value,
             "asked": self.asked,
             "lacking": len(self.lacking),
@@ -63,9 +71,18 @@ class Gaps:
         }
 
 
+def wanted(database: Database) -> list[Wanted]:
+    """Every destination that is to be asked for what it took, by source and name."""
+    return [
+        (source, name, method)
+        for source in ("orthanc", "gateway")
+        for name, method in sorted(verification.methods(database, source).items())
+    ]
+
+
 def find_gaps(
     site: Site,
-    destinations: Mapping[str, Method],
+    destinations: Iterable[Wanted],
     since: datetime,
     *,
     apply: bool = True,
@@ -77,10 +94,10 @@ def find_gaps(
         OrthancUnreachable, DatabaseUnreachable: what was found until then is owed already.
     """
     found = []
-    for name, method in sorted(destinations.items()):
-        gaps = Gaps(destination=name, method=method)
-        if method is Method.STORAGE_COMMITMENT:
-            gaps.requested = verification.ask_anew(site.database, name, since, dry_run=not apply)
+    for source, name, method in destinations:
+        gaps = Gaps(destination=name, source=source, method=method)
+        if source == "gateway" or method is Method.STORAGE_COMMITMENT:
+            gaps.requested = verification.ask_anew(site.database, name, since, dry_run=not apply, source=source)
         else:
             _ask(site, gaps, since, apply=apply, on_progress=on_progress)
         found.append(gaps)
@@ -92,13 +109,13 @@ def _ask(site: Site, gaps: Gaps, since: datetime, *, apply: bool, on_progress: P
     while batch := verification.delivered_since(site.database, gaps.destination, since, after=after, most=_BATCH):
         after = batch[-1].delivery_id
         images = _images(site, batch)
-        finder = Finder(site.orthanc, gaps.destination)  # of its own a batch: it remembers what it was told
+        asking = finder(site.orthanc, gaps.destination)  # of its own a batch: it remembers what it was told
         for delivered in batch:
             if silences == _SILENCES:
                 gaps.unanswered += 1
                 continue
             try:
-                _compare(site, gaps, delivered, finder, images, apply=apply)
+                _compare(site, gaps, delivered, asking, images, apply=apply)
                 silences = 0
             except DestinationMute as mute:
                 silences += 1
@@ -109,23 +126,25 @@ def _ask(site: Site, gaps: Gaps, since: datetime, *, apply: bool, on_progress: P
 
 
 def _compare(
-    site: Site, gaps: Gaps, delivered: Delivered, finder: Finder, images: Mapping[str, Identified], *, apply: bool
+    site: Site, gaps: Gaps, delivered: Delivered, asking: Finder, images: Mapping[str, Identified], *, apply: bool
 ) -> None:
     held = [images[instance] for instance in delivered.instances if instance in images]
-    lacking = finder.lacking(held)
-    if lacking and (not apply or note_lacking(site, delivered, lacking)):
+    found = compared(delivered, held, asking)
+    if found.lacking:
+        looks.believe(site.database, delivered, found)
+    if found.lacking and (not apply or looks.owe_again(site.database, LOG, delivered, found.lacking)):
         gaps.lacking.append(
             Gap(
                 delivery_id=delivered.delivery_id,
                 study_id=delivered.study_id,
                 route=delivered.route,
-                images=len(lacking),
+                images=len(found.lacking),
             )
         )
-    elif len(held) < len(delivered.instances):
+    elif found.gone:
         gaps.gone += 1
         return
-    elif apply and not lacking:
+    elif apply and not found.lacking:
         verification.has_all(site.database, delivered, gaps.method)
     gaps.asked += 1
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time as clock
 from datetime import date, datetime, time, timedelta
 
-from pacsops.delivery import nightly, studies, verification
+from pacsops.delivery import nightly, studies
 from pacsops.observe.logs import EventLog
-from pacsops.router.gaps import find_gaps
+from pacsops.router.gaps import find_gaps, wanted
 from pacsops.router.reconcile import scan
 from pacsops.router.site import Site
 
@@ -46,7 +46,7 @@ class Nightly:
         found = scan(
             site, site.table, max(since, routes_from) if routes_from else since, lambda *_: self._renew(night)
         )
-        gaps = find_gaps(site, verification.methods(site.database), since, on_progress=lambda *_: self._renew(night))
+        gaps = find_gaps(site, wanted(site.database), since, on_progress=lambda *_: self._renew(night))
         told = [each.as_dict() for each in gaps]
         result = {
             "scanned": found.scanned,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pacsops.delivery import verification
+from pacsops.delivery import looks, verification
+from pacsops.delivery.looks import Compared
 from pacsops.delivery.verification import Delivered, Method
+from pacsops.dimse.presence import Finder, Identified
 from pacsops.errors import DestinationMute
 from pacsops.observe.logs import EventLog
-from pacsops.orthanc.presence import Finder, Identified, commitment, identified, request_commitment
+from pacsops.orthanc.presence import commitment, finder, identified, request_commitment
 from pacsops.router.site import Site
 
-_LOG = EventLog("routing")
+LOG = EventLog("routing")
 STEP_SECONDS = 2.0
-AT_ONCE = 4
-_BATCH = 20
 
 
 class Verifier:
@@ -23,7 +24,7 @@ class Verifier:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="verify")
+        self._pool = ThreadPoolExecutor(verification.AT_ONCE, thread_name_prefix="verify")
         self._asking: dict[str, Future[None]] = {}
 
     def step(self) -> float:
@@ -40,35 +41,31 @@ class Verifier:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, destination: str, method: Method) -> None:
-        try:
-            finder = Finder(self._site.orthanc, destination)
-            for delivered in verification.claim(self._site.database, destination, most=_BATCH):
-                try:
-                    self._look(delivered, method, finder)
-                except DestinationMute as mute:
-                    verification.no_answer(self._site.database, delivered, str(mute))
-                    _LOG.warning("verify_unanswered", **_about(delivered), error=str(mute))
-        finally:
-            self._site.database.close()
-
-    def _look(self, delivered: Delivered, method: Method, finder: Finder) -> None:
         database = self._site.database
-        images = identified(self._site.orthanc, delivered.instances)
-        if method is Method.STORAGE_COMMITMENT:
-            lacking = self._committed(delivered, images)
-            if lacking is None:
-                return
-        else:
-            lacking = finder.lacking(images)
-        if lacking:
-            if not verification.look_again(database, delivered):
-                note_lacking(self._site, delivered, lacking)
-        elif len(images) < len(delivered.instances):
-            verification.nothing_to_compare(database, delivered)
-        elif verification.has_all(database, delivered, method):
-            _LOG.info("delivery_verified", **_about(delivered), instances=len(images))
+        try:
+            asking = finder(self._site.orthanc, destination)
+            for delivered in verification.claim(database, destination, most=verification.BATCH):
+                try:
+                    found = self._compare(delivered, method, asking)
+                    if found is not None:
+                        looks.conclude(database, LOG, delivered, found)
+                except DestinationMute as mute:
+                    looks.unanswered(database, LOG, delivered, mute)
+        finally:
+            database.close()
 
-    def _committed(self, delivered: Delivered, images: Sequence[Identified]) -> list[Identified] | None:
+    def _compare(self, delivered: Delivered, method: Method, asking: Finder) -> Compared | None:
+        """None: a storage commitment is under way."""
+        images = identified(self._site.orthanc, delivered.instances)
+        if method is not Method.STORAGE_COMMITMENT:
+            return compared(delivered, images, asking)
+        lacking = self._committed(delivered, images)
+        if lacking is None:
+            return None
+        gone = len(images) < len(delivered.instances)
+        return Compared(method=method, held=len(images), gone=gone, lacking=lacking)
+
+    def _committed(self, delivered: Delivered, images: Sequence[Identified]) -> list[str] | None:
         """What the destination says it lacks; None: its answer is not there yet.
 
         Raises:
@@ -91,21 +88,16 @@ class Verifier:
                 f"{delivered.destination} does not commit to {len(report.refused)} of {len(images)} images"
                 f" (reason 0x{reason:04X})"
             )
-        return [image for image in images if image.sop_uid in report.absent]
+        return [image.instance_id for image in images if image.sop_uid in report.absent]
 
 
-def note_lacking(site: Site, delivered: Delivered, lacking: Sequence[Identified]) -> bool:
-    """A destination does not have images it took: the delivery is owed again. False: it was taken up meanwhile."""
-    becomes = verification.lacks(site.database, delivered, [image.instance_id for image in lacking])
-    if becomes is not None:
-        _LOG.error("delivery_lacking", **_about(delivered), instances=len(lacking), status=becomes.value)
-    return becomes is not None
-
-
-def _about(delivered: Delivered) -> dict[str, object]:
-    return {
-        "study_id": delivered.study_id,
-        "delivery_id": delivered.delivery_id,
-        "route": delivered.route,
-        "destination": delivered.destination,
-    }
+def compared(delivered: Delivered, images: Sequence[Identified], asking: Finder) -> Compared:
+    """By C-FIND; raises as `Finder.lacking`."""
+    lacking = asyncio.run(asking.lacking(images))
+    return Compared(
+        method=Method.FIND,
+        held=len(images),
+        gone=len(images) < len(delivered.instances),
+        lacking=[image.instance_id for image in lacking],
+        told=asking.told,
+    )

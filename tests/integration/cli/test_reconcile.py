@@ -14,7 +14,7 @@ from tests.support.studies import StudyBuilder, a_study
 from pacsops.delivery import desk, outcomes, verification
 from pacsops.delivery.claims import claim
 from pacsops.delivery.model import Event, Status
-from pacsops.delivery.planner import StudyIdentity
+from pacsops.delivery.planner import StudyIdentity, plan
 from pacsops.delivery.studies import Evaluation, evaluated
 from pacsops.delivery.verification import Method
 from pacsops.orthanc import Orthanc, ensure
@@ -119,6 +119,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(
 def test_any_destination_can_be_asked_by_name(
     site: Site, orthanc: OrthancServer, archive: Archive, cli: CommandLine
 ) -> None:
+    delivered(site, orthanc, archive)
     delivered(site, orthanc, archive, keeps=0)
     assert cli.json("reconcile")["destinations"] == []
 
@@ -130,6 +131,22 @@ def test_any_destination_can_be_asked_by_name(
     assert (unknown.exit_code, "orthanc destinations" in unknown.stderr) == (2, True)
 
 
+def test_a_destination_that_never_told_of_an_image_is_not_believed_when_it_tells_of_none(
+    site: Site, orthanc: OrthancServer, archive: Archive, cli: CommandLine
+) -> None:
+    delivered(site, orthanc, archive, keeps=0)
+    first = cli("reconcile", "--destination", "ARCHIVE")
+    assert (first.exit_code, "never told of any image" in first.stderr) == (1, True)
+    assert {delivery.status for delivery in desk.deliveries(site.database)} == {Status.SUCCESS}
+
+    delivered(site, orthanc, archive)
+    cli("reconcile", "--destination", "ARCHIVE")  # now it has told of one
+
+    answer = cli.json("reconcile", "--destination", "ARCHIVE")
+    assert [each["unanswered"] for each in answer["destinations"]] == [0]
+    assert {delivery.status for delivery in desk.deliveries(site.database)} == {Status.SUCCESS, Status.PENDING}
+
+
 def test_a_destination_verified_by_commitment_is_asked_by_the_router(
     site: Site, orthanc: OrthancServer, archive: Archive, cli: CommandLine
 ) -> None:
@@ -139,6 +156,55 @@ def test_a_destination_verified_by_commitment_is_asked_by_the_router(
 
     assert "by storage commitment" in cli("reconcile").stdout
     assert verification.due(site.database) == {"ARCHIVE": Method.STORAGE_COMMITMENT}
+
+
+def delivered_by_gateway(site: Site, destination: str) -> int:
+    """The number of a delivery of one image that the gateway sent."""
+    identity = StudyIdentity(
+        source="gateway",
+        study_id="1.2.3",
+        study_uid="1.2.3",
+        accession_number=None,
+        patient_name=None,
+        patient_id=None,
+        study_description=None,
+        study_date=None,
+    )
+    route = Route(name="all", match=(), destinations=(destination,), retry=RetryPolicy(max_attempts=3))
+    with site.database.transaction() as tx:
+        (number,) = plan(tx, identity, [Selection(route, destination, "study", "1.2.3", ("1",))], "v1").new
+    (taken,) = claim(site.database, "host:1", source="gateway")
+    assert outcomes.finish(site.database, taken, duration_ms=1)
+    return number
+
+
+def test_what_the_gateway_sent_is_asked_about_by_the_gateway(
+    site: Site, orthanc: OrthancServer, archive: Archive, cli: CommandLine
+) -> None:
+    verification.set_verification(site.database, "EDGE_PACS", Method.FIND, "gateway")
+    delivered_by_gateway(site, "EDGE_PACS")
+    (each,) = cli.json("reconcile", "--dry-run")["destinations"]
+    assert (each["source"], each["destination"], each["requested"]) == ("gateway", "EDGE_PACS", 1)
+
+    result = cli("reconcile")
+
+    assert result.exit_code == 0, result.output
+    assert "EDGE_PACS is asked about 1 delivery by C-FIND; the gateway takes its answers." in result.stdout
+    assert "The gateway's forwarder has not run yet" in result.stderr
+    assert verification.due(site.database) == {}
+    assert verification.due(site.database, "gateway") == {"EDGE_PACS": Method.FIND}
+
+
+def test_a_destination_of_the_gateway_can_be_asked_by_name_though_it_is_not_verified(
+    site: Site, archive: Archive, cli: CommandLine
+) -> None:
+    delivered_by_gateway(site, "APP01")
+    assert cli.json("reconcile")["destinations"] == []
+
+    (each,) = cli.json("reconcile", "--destination", "APP01")["destinations"]
+
+    assert (each["source"], each["requested"]) == ("gateway", 1)
+    assert verification.due(site.database, "gateway") == {"APP01": Method.FIND}
 
 
 def test_a_destination_that_gives_no_answer_is_left_after_some_and_said(

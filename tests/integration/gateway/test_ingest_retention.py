@@ -82,7 +82,7 @@ def test_what_is_open_stays(spooled: SpooledGateway, status: Status) -> None:
         "UPDATE routing_study SET trouble = 'unreadable' RETURNING 1",
         "UPDATE gateway_series SET evaluated_at = NULL RETURNING 1",
         "DELETE FROM routing_event RETURNING 1; DELETE FROM routing_state RETURNING 1",
-        "UPDATE destination_health SET verify = 'find' RETURNING 1",
+        "UPDATE destination_health SET gateway_verify = 'find' RETURNING 1",
         "UPDATE routing_state SET updated_at = now() RETURNING 1",
         "UPDATE routing_study SET arrived_at = now() RETURNING 1",
     ],
@@ -96,7 +96,7 @@ def test_what_is_not_done_for_good_stays(delivered: tuple[SpooledGateway, StudyB
 
 def test_what_was_verified_leaves(delivered: tuple[SpooledGateway, StudyBuilder]) -> None:
     spooled, _ = delivered
-    spooled.rows("UPDATE destination_health SET verify = 'find' RETURNING 1")
+    spooled.rows("UPDATE destination_health SET gateway_verify = 'find' RETURNING 1")
     spooled.rows("UPDATE routing_state SET verified_at = completed_at RETURNING 1")
     spooled.retention(keep_days=7).step()
     assert spooled.files() == set()

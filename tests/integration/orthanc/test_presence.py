@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -11,9 +12,10 @@ from tests.support.orthanc import OrthancServer
 from tests.support.peers import Peer
 from tests.support.studies import StudyBuilder, a_study
 
+from pacsops.dimse.presence import Identified
 from pacsops.errors import DestinationMute, OrthancUnreachable
 from pacsops.orthanc import Modality, ensure
-from pacsops.orthanc.presence import Finder, commitment, identified, request_commitment
+from pacsops.orthanc.presence import commitment, finder, identified, request_commitment
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,10 @@ def instances(orthanc: OrthancServer) -> list[str]:
     return [str(instance) for instance in orthanc.client.get("/instances")]
 
 
+def lacking(orthanc: OrthancServer, images: list[Identified], destination: str = "ARCHIVE") -> list[Identified]:
+    return asyncio.run(finder(orthanc.client, destination).lacking(images))
+
+
 def test_images_are_known_by_all_their_identifiers(orthanc: OrthancServer, study: StudyBuilder) -> None:
     found = identified(orthanc.client, [*instances(orthanc), "never-heard-of"])
 
@@ -55,11 +61,11 @@ def test_what_a_destination_lost_is_named_and_nothing_else(
     orthanc: OrthancServer, archive: Archive, study: StudyBuilder
 ) -> None:
     images = identified(orthanc.client, instances(orthanc))
-    assert Finder(orthanc.client, "ARCHIVE").lacking(images) == []
+    assert lacking(orthanc, images) == []
 
     archive.loses(study.uids[:1])
 
-    assert [image.sop_uid for image in Finder(orthanc.client, "ARCHIVE").lacking(images)] == study.uids[:1]
+    assert [image.sop_uid for image in lacking(orthanc, images)] == study.uids[:1]
 
 
 def test_an_archive_that_cuts_its_answers_short_is_asked_by_name_before_images_count_as_lost(
@@ -70,13 +76,13 @@ def test_an_archive_that_cuts_its_answers_short_is_asked_by_name_before_images_c
     archive.upload(study.datasets[:-1])
     images = identified(orthanc.client, instances(orthanc))
 
-    assert [image.sop_uid for image in Finder(orthanc.client, "ARCHIVE").lacking(images)] == study.uids[-1:]
+    assert [image.sop_uid for image in lacking(orthanc, images)] == study.uids[-1:]
 
 
 def test_queries_leave_nothing_behind_in_orthanc(orthanc: OrthancServer, study: StudyBuilder) -> None:
     before = orthanc.client.get("/queries")
 
-    Finder(orthanc.client, "ARCHIVE").lacking(identified(orthanc.client, instances(orthanc)))
+    lacking(orthanc, identified(orthanc.client, instances(orthanc)))
 
     assert orthanc.client.get("/queries") == before
 
@@ -88,7 +94,7 @@ def test_a_destination_that_does_not_offer_it_is_said_so(orthanc: OrthancServer,
         ensure(orthanc.client, peer.modality())
         with pytest.raises(DestinationMute, match=f"MUTE cannot be asked what it has: it does not offer {service}"):
             if service == "C-FIND":
-                Finder(orthanc.client, "MUTE").lacking(identified(orthanc.client, instances(orthanc)))
+                lacking(orthanc, identified(orthanc.client, instances(orthanc)), "MUTE")
             else:
                 request_commitment(orthanc.client, "MUTE", instances(orthanc))
 
@@ -98,7 +104,7 @@ def test_a_destination_that_is_down_cannot_be_asked(orthanc: OrthancServer) -> N
     ensure(orthanc.client, Modality(name="DOWN", aet="DOWN", host="127.0.0.1", port=free_port()))
 
     with pytest.raises(DestinationMute, match="connection refused"):
-        Finder(orthanc.client, "DOWN").lacking(identified(orthanc.client, instances(orthanc)))
+        lacking(orthanc, identified(orthanc.client, instances(orthanc)), "DOWN")
 
 
 def test_a_commitment_is_kept_or_names_what_is_absent(
@@ -127,5 +133,4 @@ def test_orthanc_itself_away_is_nobody_elses_silence(orthanc: OrthancServer) -> 
     orthanc.stop()
 
     with pytest.raises(OrthancUnreachable):
-        Finder(orthanc.client, "ARCHIVE").lacking([])
         identified(orthanc.client, ["x"])

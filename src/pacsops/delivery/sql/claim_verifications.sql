@@ -7,5 +7,5 @@ UPDATE routing_state s
          LIMIT %(most)s
            FOR UPDATE SKIP LOCKED) due
  WHERE s.id = due.id
-RETURNING s.id, s.destination, s.study_id, s.route_name, s.delivered_instances, s.completed_at, s.verify_count,
+RETURNING s.id, s.source, s.destination, s.study_id, s.route_name, s.delivered_instances, s.completed_at, s.verify_count,
           s.verify_reference, s.verified_at

@@ -18,7 +18,8 @@ UPDATE routing_state s
        job_status = 'success',
        verified_at = NULL, verify_reference = NULL, verify_error = NULL, verify_count = 0,
        verify_at = CASE WHEN cardinality(held.delivered) = cardinality(s.instances)
-                         AND (SELECT h.verify FROM destination_health h WHERE h.destination = s.destination) <> 'none'
+                         AND (SELECT CASE s.source WHEN 'gateway' THEN h.gateway_verify ELSE h.verify END
+                                FROM destination_health h WHERE h.destination = s.destination) <> 'none'
                         THEN now() + make_interval(secs => %(verify_after)s) END,
        claim_token = NULL, claimed_by = NULL, lease_until = NULL,
        updated_at = now()

@@ -7,6 +7,7 @@ UPDATE routing_state
        status = CASE WHEN status = ANY (%(from_states)s) THEN 'pending' ELSE status END,
        next_retry_at = CASE WHEN status = ANY (%(from_states)s) THEN now() ELSE next_retry_at END,
        attempt_count = CASE WHEN status = ANY (%(from_states)s) THEN 0 ELSE attempt_count END,
+       lack_count = CASE WHEN status = ANY (%(from_states)s) THEN 0 ELSE lack_count END,
        open_since = CASE WHEN status = ANY (%(from_states)s) THEN now() ELSE open_since END,
        completed_at = CASE WHEN status = ANY (%(from_states)s) THEN NULL ELSE completed_at END,
        updated_at = now()

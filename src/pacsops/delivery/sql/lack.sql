@@ -9,6 +9,7 @@ UPDATE routing_state
        last_error_at = now(),
        completed_at = NULL,
        verified_at = NULL, verify_at = NULL, verify_reference = NULL, verify_error = NULL, verify_count = 0,
+       lack_count = lack_count + 1,
        updated_at = now()
  WHERE id = %(id)s AND status = ANY (%(from_states)s) AND completed_at = %(completed_at)s
    AND delivered_instances && %(lacking)s::text[]

@@ -3,6 +3,7 @@ UPDATE routing_state
    SET status = 'pending',
        next_retry_at = now(),
        attempt_count = 0,
+       lack_count = 0,
        first_failed_at = NULL,
        interruptions = 0,
        completed_at = NULL,
