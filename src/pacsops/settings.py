@@ -46,6 +46,11 @@ class Settings:
     """The file these settings came from, None when there was none."""
     reconcile_at: time | None = None
     """The hour of the nightly reconciliation on the router's host; None: never."""
+    router_certificate: Path | None = None
+    """What the router shows over TLS to those it sends to itself, with `router_key`; None: it speaks no TLS."""
+    router_key: Path | None = None
+    router_trusted: Path | None = None
+    """The authorities it believes of them."""
     canary_destinations: frozenset[str] = frozenset()
     """Where synthetic studies (`orthanc canary`) may be delivered."""
     gateway_host: str = "127.0.0.1"
@@ -113,6 +118,9 @@ class Settings:
             router_wake_port=values.number("ROUTER_WAKE_PORT", 0),
             env_file=path,
             reconcile_at=values.hour("RECONCILE_AT", "02:30"),
+            router_certificate=values.path("ROUTER_CERTIFICATE"),
+            router_key=values.path("ROUTER_KEY"),
+            router_trusted=values.path("ROUTER_TRUSTED"),
             canary_destinations=frozenset(filter(None, values.text("CANARY_DESTINATIONS", "").split(","))),
             gateway_host=values.text("GATEWAY_HOST", "127.0.0.1"),
             gateway_listen=values.text("GATEWAY_LISTEN", "127.0.0.1"),

@@ -11,10 +11,16 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from tests.support.certificates import certified
 from tests.support.demo_site import CHECKOUT, VENV, DemoSite, undeployed
-from tests.support.network import free_port
+from tests.support.network import accepts, eventually, free_port
+
+from pacsops.settings import Settings
 
 pytestmark = pytest.mark.timeout(400)  # a deployment starts eight services
 
@@ -306,6 +312,42 @@ def test_a_site_that_burned_down_comes_back_by_a_deployment_and_one_playbook(sit
     after = json.loads(site.orthanc("status", "--json").stdout)
     assert after["storage"]["studies"] == json.loads(before.stdout)["storage"]["studies"] > 0
     assert after["routing"]["completed"] == json.loads(before.stdout)["routing"]["completed"]
+
+
+def test_the_router_has_a_certificate_where_it_sends_over_tls_itself(site: DemoSite, tmp_path: Path) -> None:
+    archive = certified(tmp_path / "archive", "archive")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    certificates = site.home / "config" / "certificates"
+    demo = yaml.safe_load((CHECKOUT / "inventories/demo/group_vars/all/vars.yml").read_text())
+    port = free_port()
+    over_tls = {"name": "ARCHIVE", "aet": "ARCHIVE", "host": "127.0.0.1", "port": port}
+    over_tls |= {"use_dicom_tls": True, "transport": "direct"}
+    wanted = {
+        "orthanc_modalities": [*demo["orthanc_modalities"], over_tls],
+        "certificates_trusted": [str(archive.authority)],
+    }
+
+    site.deploy(**wanted)
+
+    known = Settings.load(site.home / ".env")
+    assert known.router_certificate == certificates / "router.crt"
+    assert known.router_key is not None
+    assert known.router_key.stat().st_mode & 0o777 == 0o600
+    tls = ["+tls", str(archive.key), str(archive.certificate), "+cf", str(certificates / "ca.crt")]
+    with subprocess.Popen(["/usr/bin/storescp", "-aet", "ARCHIVE", "-od", str(kept), *tls, str(port)]) as receiver:
+        try:
+            eventually(lambda: accepts(port), what="storescp listening")
+            assert site.orthanc("test-destination", "ARCHIVE").returncode == 0
+            sample = Path(str(get_testdata_file("CT_small.dcm")))
+            to = ["-aet", "CR_ROOM1", "-aec", known.orthanc_aet, "127.0.0.1", str(known.orthanc_dicom_port)]
+            subprocess.run(["/usr/bin/storescu", *to, str(sample)], check=True, timeout=60)
+            sent = site.orthanc("send", str(dcmread(sample).StudyInstanceUID), "ARCHIVE", "--yes")
+            assert sent.returncode == 0, sent.stdout + sent.stderr
+            eventually(lambda: list(kept.glob("CT.*")), within=60, what="the image at ARCHIVE")
+        finally:
+            receiver.terminate()
+    assert site.deploy(**wanted) == 0
 
 
 def _burn_down(site: DemoSite) -> None:

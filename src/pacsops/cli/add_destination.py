@@ -52,7 +52,7 @@ _METHODS = {"none": "nothing: its word is taken", "find": "C-FIND", "storage_com
     "--transport",
     type=click.Choice(["orthanc", "direct"]),
     help="Who sends to it: Orthanc by its own jobs, or the router itself, which goes on where it was when it is"
-    " interrupted; not over TLS [default: as before, or orthanc].",
+    " interrupted; over TLS where it has a certificate (ROUTER_CERTIFICATE) [default: as before, or orthanc].",
 )
 @click.option("--no-test", is_flag=True, help="Do not C-ECHO it first.")
 @yes_option

@@ -124,4 +124,6 @@ _WORDS: Mapping[str | None, _Words] = {
     "destination_recovered": _saying("✅", "BACK", "{destination} answers again ({echo_ms} ms)"),
     "config_reloaded": _reloaded,
     "config_rejected": _saying("❌", "ROUTES", "routes.yml refused: {error}"),
+    "configuration_rejected": _saying("❌", "GATEWAY", "gateway.yml refused: {error}"),
+    "configuration_kept": _saying("⚠", "GATEWAY", "goes on with the gateway.yml of {since}"),
 }

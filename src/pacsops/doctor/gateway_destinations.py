@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pacsops.dimse import DimseError, Peer, verification
-from pacsops.gateway.certificates import Certificates
+from pacsops.gateway.certificates import for_destinations
 from pacsops.gateway.heartbeat import GatewayBeat
 from pacsops.orthanc import Echo, JobFailure, Modality
 from pacsops.settings import Settings
@@ -55,7 +55,7 @@ def gateway_pools(beat: GatewayBeat | None) -> dict[str, list[str]]:
 def echo_as_gateway(settings: Settings, modality: Modality) -> Echo:
     """A C-ECHO from this host under the gateway's AE title, as its deliveries are sent: for the gateway's host."""
     try:
-        tls = Certificates(settings).context() if modality.use_dicom_tls else None
+        tls = for_destinations(settings).context() if modality.use_dicom_tls else None
     except DimseError as error:
         return Echo(False, 0, JobFailure("tls", str(error)))
     peer = Peer(modality.host, modality.port, modality.aet, tls)

@@ -14,7 +14,7 @@
     private_sop_classes: true
 
 Routes name destinations and pools. A changed file is taken up without a restart; an invalid one is refused with every
-problem, and the last good one stays in force.
+problem, and the last good one stays in force, also when the gateway restarts meanwhile.
 """
 
 from __future__ import annotations
@@ -112,14 +112,22 @@ def load(path: Path) -> Configuration:
     Raises:
         GatewayConfigurationError: it is not there, no YAML, or says what cannot be; with every problem.
     """
+    return parse(read(path), str(path))
+
+
+def read(path: Path) -> str:
+    """What a file says.
+
+    Raises:
+        GatewayConfigurationError: it is not there, cannot be read, or is no text.
+    """
     try:
-        text = path.read_text("utf-8")
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise GatewayConfigurationError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
             hint="the deployment writes it: `ansible-playbook -i inventories/<site> site.yml`",
         ) from error
-    return parse(text, str(path))
 
 
 def parse(text: str, name: str = "gateway.yml") -> Configuration:
@@ -133,7 +141,7 @@ def parse(text: str, name: str = "gateway.yml") -> Configuration:
             f"{name}{where} is no YAML: {getattr(error, 'problem', 'unreadable')}"
         ) from error
     reading = _Reading()
-    configuration = reading.configuration({} if content is None else content)
+    configuration = reading.configuration(content)
     if reading.problems:
         listed = "".join(f"\n  {problem}" for problem in reading.problems)
         raise GatewayConfigurationError(

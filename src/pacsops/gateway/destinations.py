@@ -11,7 +11,7 @@ from pacsops.delivery.model import ErrorClass
 from pacsops.delivery.verification import Method
 from pacsops.dimse import Peer
 from pacsops.errors import UnknownDestination
-from pacsops.gateway.certificates import Certificates
+from pacsops.gateway.certificates import for_destinations
 from pacsops.gateway.configuration import Configuration, Destination
 from pacsops.gateway.stored import outgoing
 from pacsops.sending.outlet import Outgoing, Target
@@ -32,7 +32,7 @@ class SpoolOutlet:
         self._settings = settings
         self._database = database
         self._configuration = configuration
-        self._tls = Certificates(settings)
+        self._tls = for_destinations(settings)
 
     def ready(self) -> None:
         """The spool is on this host: always."""

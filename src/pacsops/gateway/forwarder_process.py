@@ -39,7 +39,7 @@ class ForwarderProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.database = Database(settings, application="pacsops gateway")
-        self._configuration = ConfigurationWatch(settings.gateway_file)
+        self._configuration = ConfigurationWatch(settings.gateway_file, settings.gateway_spool)
         self._configuration.look()
         self._planner = Planner(settings.gateway_spool, self._configuration, canaries=settings.canary_destinations)
         self._forwarder = Forwarder(settings, self.database, self._configuration, self._told)
@@ -89,6 +89,7 @@ class ForwarderProcess:
         return {
             "route_version": table.hash if table else None,
             "complete": self._ingest.complete,
+            "configuration": self._configuration.told(),
             "pools": {name: pool.members for name, pool in self._configuration().pools.items()},
             "trouble": {loop.name: loop.trouble for loop in self._loops if loop.trouble},
         }

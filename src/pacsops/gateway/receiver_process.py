@@ -42,12 +42,12 @@ async def _receive(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     faults = Faults(settings.gateway_spool, settings.gateway_drills)
-    watch = ConfigurationWatch(settings.gateway_file)
-    watch.look()
+    watch = ConfigurationWatch(settings.gateway_file, settings.gateway_spool)
     certificates = ReceiverCertificates(settings) if settings.gateway_tls_port else None
     tally = Tally()
     receiver = _receiver(settings, faults, tally)
     try:
+        watch.look()
         handlers, terms = Handlers(store=receiver.store), admission(settings.gateway_aet, watch, faults)
         async with Acceptor(handlers, terms) as acceptor:
             await _listen(acceptor, settings, certificates)
@@ -82,7 +82,7 @@ async def _watched(
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _LOOK_SECONDS)
-        watch.look()
+        await asyncio.to_thread(watch.look)  # keeping a changed one waits for the disk, images must not
         if certificates is not None:
             certificates.look()
         looks += 1

@@ -5,6 +5,7 @@
     <spool>/<StudyInstanceUID>/<SOPInstanceUID>.dcm       an instance, complete and durable
     <spool>/<StudyInstanceUID>/<SOPInstanceUID>~2.dcm     the same SOPInstanceUID with another content
     <spool>/.receiving/<process id>-<number>.part         an instance on its way in
+    <spool>/.gateway.yml                                  the last gateway.yml that was accepted
 
 A name that does not begin with a dot never stands for anything unfinished. The spool is the gateway's write-ahead
 log: PostgreSQL learns from it what was received.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 RECEIVING: Final = ".receiving"
+LAST_GOOD: Final = ".gateway.yml"
 HINTS: Final = ".ingest.sock"
 """A Unix datagram socket of whoever wants to hear of new files: a datagram has names below the spool, a line each.
 Hints may be lost; the files are the truth."""

@@ -51,6 +51,7 @@ ALLOWED_KEYS = frozenset(
         "refused",
         "duplicates",
         "bytes",
+        "since",
     }
 )
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from pacsops.delivery.model import ErrorClass
-from pacsops.dimse import Instance, Peer, TlsFailed
+from pacsops.dimse import Instance, Peer
 from pacsops.errors import NotFoundInOrthanc, OrthancRefused, OrthancUnreachable, PacsopsError, UnknownDestination
 from pacsops.orthanc import last_change
 from pacsops.router.site import Site
+from pacsops.sending.certificates import Certificates
 from pacsops.sending.outlet import Content, Gone, Outgoing, Target
+from pacsops.settings import Settings
 
 ASSOCIATIONS = 2
 """Kept open at a time, besides those in use."""
@@ -35,9 +37,17 @@ class OrthancOutlet:
     trouble = ErrorClass.ORTHANC
     drops_what_is_gone = True
 
-    def __init__(self, site: Site, orthanc_aet: str) -> None:
+    def __init__(self, site: Site, settings: Settings) -> None:
         self._site = site
-        self._orthanc_aet = orthanc_aet
+        self._orthanc_aet = settings.orthanc_aet
+        self._tls = Certificates(
+            "the router",
+            settings.router_certificate,
+            settings.router_key,
+            settings.router_trusted,
+            without="only Orthanc has a certificate for it: give it `transport: orthanc`, or the router one"
+            " (ROUTER_CERTIFICATE)",
+        )
         self._orthanc_was_away = False
 
     def ready(self) -> None:
@@ -50,9 +60,8 @@ class OrthancOutlet:
         modality = self._site.modalities().get(destination)
         if modality is None:
             raise UnknownDestination(f"Orthanc has no destination {destination}")
-        if modality.use_dicom_tls:
-            raise TlsFailed("only Orthanc has a certificate for it: give it `transport: orthanc`")
-        peer = Peer(modality.host, modality.port, modality.aet)
+        tls = self._tls.context() if modality.use_dicom_tls else None
+        peer = Peer(modality.host, modality.port, modality.aet, tls)
         return Target(peer, modality.local_aet or self._orthanc_aet, ASSOCIATIONS)
 
     def items(self, ids: Collection[str]) -> list[Outgoing]:

@@ -55,7 +55,7 @@ class Router:
             destinations=self.site.names_if_known,
             take=self.site.take_routes,
         )
-        outlet = OrthancOutlet(self.site, settings.orthanc_aet)
+        outlet = OrthancOutlet(self.site, settings)
         self._direct = SendingThread(outlet, self.site.database, self.site.worker, EventLog("routing"))
         self._loops = [
             Loop("routes", watch.step),

@@ -17,7 +17,10 @@ from tests.support.peers import Peer
 from pacsops.delivery import breaker
 from pacsops.delivery.planner import StudyIdentity, plan
 from pacsops.gateway.heartbeat import beat, withdraw
+from pacsops.gateway.last_good import keep
+from pacsops.words import moment
 
+CONFIGURATION = "peers: [{aet: CT1}]"
 CHECKS = ("gateway", "gateway-spool", "gateway-destinations")
 
 
@@ -32,11 +35,13 @@ def says(site: Site, *peers: Peer, **detail: Any) -> None:
 @pytest.fixture
 def receiver(cli: CommandLine, tmp_path: Path, site: Site) -> Iterator[Peer]:
     """What listens on the gateway's port of this host."""
+    (tmp_path / "gateway.yml").write_text(CONFIGURATION)
     with Peer("EDGE") as peer:
         set_in(
             cli,
             GATEWAY_PORT=peer.port,
             GATEWAY_AET="EDGE",
+            GATEWAY_FILE=tmp_path / "gateway.yml",
             GATEWAY_SPOOL=tmp_path,
             GATEWAY_RESERVE_MIB=1,
         )
@@ -101,6 +106,44 @@ def test_what_keeps_the_gateway_from_a_duty_is_told(
     (found,) = [one for one in examined(cli, "gateway") if one["severity"] == "warning"]
 
     assert found["message"] == "The gateway cannot do its duty 'ingest': the disk gave an error."
+
+
+def test_a_broken_gateway_yml_is_an_error_with_the_next_step_whatever_stays_in_force(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer, tmp_path: Path
+) -> None:
+    says(site)
+    (tmp_path / "gateway.yml").write_text("peers: 7\nnonsense: 1")
+
+    found = examined(cli, "gateway").of("gateway", "gateway.yml")
+
+    assert (found["severity"], found["message"]) == (
+        "error",
+        f"The gateway does not take its file: {tmp_path}/gateway.yml has 2 problems:"
+        " the file: unknown key 'nonsense'; there are destinations, peers, pools, private_sop_classes, results;"
+        " peers: a list is wanted."
+        " There was no good one before: nobody may send.",
+    )
+    kept_at = keep(tmp_path, CONFIGURATION)
+    found = examined(cli, "gateway").of("gateway", "gateway.yml")
+    assert found["message"].endswith(f". The one of {moment(kept_at)} stays in force, after a restart too.")
+    assert "ansible-playbook -i inventories/<site> site.yml" in found["recommendation"]
+    (issue,) = [one for one in cli.json("status")["issues"] if "does not take its file" in one["message"]]
+    assert issue["severity"] == "error"
+
+    (tmp_path / "gateway.yml").write_text(CONFIGURATION)
+    assert examined(cli, "gateway").ill == set()
+
+
+def test_a_broken_gateway_yml_is_told_without_postgresql(
+    site: Site, orthanc: OrthancServer, cli: CommandLine, receiver: Peer, tmp_path: Path
+) -> None:
+    set_in(cli, POSTGRES_PORT=free_port())
+    keep(tmp_path, CONFIGURATION)
+    (tmp_path / "gateway.yml").unlink()
+
+    found = examined(cli, "gateway").of("gateway", "gateway.yml")
+
+    assert "gateway.yml: No such file or directory. The one of" in found["message"]
 
 
 def test_a_spool_below_its_reserve_is_an_error(

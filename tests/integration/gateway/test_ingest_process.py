@@ -18,6 +18,7 @@ from tests.support.spool import SpooledGateway, a_gateway_route
 from tests.support.studies import a_study
 
 from pacsops.delivery.routes_watch import RoutesWatch
+from pacsops.gateway.heartbeat import gateway_beat
 from pacsops.gateway.spool import HINTS
 from pacsops.routes import RouteTable, Source
 from pacsops.settings import Settings
@@ -143,6 +144,28 @@ def test_killed_at_any_point_of_a_batch_the_next_one_takes_up_what_is_missing(
     assert len({row["file"] for row in spooled.instances()}) == 6
     assert "study_id" not in forwarder.log
     assert not any(row["study_uid"] in forwarder.log for row in spooled.instances())
+
+
+def test_restarted_beside_broken_files_it_goes_on_with_the_last_good_ones_and_says_so(
+    spooled: SpooledGateway, forwarder: ForwarderAtSite
+) -> None:
+    forwarder.start()
+    eventually(lambda: "config_reloaded" in forwarder.log, within=60)
+    assert forwarder.stop() == 0
+    names = spooled.write(a_study().with_series("CT", instances=2))
+    forwarder.settings.gateway_file.write_text("destinations: 7")
+    forwarder.settings.routes_file.write_text("routes: {")
+
+    forwarder.start()
+
+    eventually(lambda: spooled.promised() == {("all", "PACS"): set(names)}, within=60)
+    assert "configuration_kept" in forwarder.log
+    assert "config_kept" in forwarder.log
+    beat = gateway_beat(spooled.database)
+    assert beat is not None
+    assert list(beat.detail["destinations"]) == ["PACS"]
+    assert "destinations: a mapping is wanted" in beat.detail["configuration"]["rejected"]
+    assert beat.detail["configuration"]["accepted_at"]
 
 
 def test_a_router_and_a_gateway_write_the_same_file_down_once_and_each_its_own_warnings(

@@ -15,6 +15,7 @@ from tests.support.dimse import in_loop
 from tests.support.receiver import ReceivingHost, ct_files, data_set_of
 
 from pacsops.dimse import Association, DimseError, StoredInstance, Terms, associate, contexts_to_store
+from pacsops.gateway.spool import LAST_GOOD
 
 # Of the first instance of a study, and which of the calls it is. Fsyncs: the file, the spool, the study's folder.
 POINTS = [
@@ -22,7 +23,7 @@ POINTS = [
     ("pacsops.gateway.part:Part.write", "after", 1),
     ("os:fsync", "before", 1),
     ("os:fsync", "after", 1),
-    ("os:mkdir", "after", 2),
+    ("os:mkdir", "after", 1),
     ("os:fsync", "after", 2),
     ("os:link", "before", 1),
     ("os:link", "after", 1),
@@ -58,7 +59,7 @@ async def test_a_receiver_killed_at_any_point_loses_nothing_and_keeps_nothing_ha
     host: ReceivingHost, tmp_path: Path, point: str, moment: str, number: int
 ) -> None:
     (path,) = ct_files(tmp_path, 1, size=(400, 400))
-    await asyncio.to_thread(host.start, "tests.support.killed_receiver", point, moment, str(number))
+    await asyncio.to_thread(host.start, "tests.support.killed_receiver", point, moment, str(number), "image")
 
     answered = await sent(host, path)
 
@@ -72,6 +73,36 @@ async def test_a_receiver_killed_at_any_point_loses_nothing_and_keeps_nothing_ha
     assert await sent(host, path)
     assert host.digests() == complete
     assert len(host.files) == 1
+
+
+@pytest.mark.parametrize(
+    ("point", "moment", "number"),
+    [
+        ("os:fsync", "before", 1),
+        ("os:fsync", "after", 1),
+        ("pathlib:Path.replace", "before", 1),
+        ("pathlib:Path.replace", "after", 1),
+        ("os:fsync", "after", 2),
+    ],
+)
+@in_loop
+async def test_a_receiver_killed_while_it_keeps_its_configuration_keeps_a_whole_one_or_none(
+    host: ReceivingHost, tmp_path: Path, point: str, moment: str, number: int
+) -> None:
+    (path,) = ct_files(tmp_path, 1)
+    await asyncio.to_thread(host.start, "tests.support.killed_receiver", point, moment, str(number), "start")
+    assert await asyncio.to_thread(host.wait_for_process) == -signal.SIGKILL, host.log
+    kept = host.spool / LAST_GOOD
+    assert not kept.exists() or kept.read_bytes() == host.gateway_file.read_bytes()
+
+    await asyncio.to_thread(host.start)
+    assert kept.read_bytes() == host.gateway_file.read_bytes()
+    assert not host.under_way
+    host.kill()
+    host.write_configuration("peers: [")
+    await asyncio.to_thread(host.start)
+
+    assert await sent(host, path)
 
 
 class Ledger:

@@ -14,8 +14,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
 from pynetdicom.presentation import AllStoragePresentationContexts
-from tests.support.dimse import EXPLICIT, in_loop
-from tests.support.receiver import AET, ReceivingHost, ct_files
+from tests.support.dimse import EXPLICIT, dcmtk, in_loop
+from tests.support.network import accepts, eventually
+from tests.support.receiver import AET, ReceivingHost, ct_files, uids
 
 from pacsops.dicom.synthetic import Study
 from pacsops.dimse import (
@@ -33,6 +34,7 @@ from pacsops.dimse import (
 from pacsops.gateway.admission import STORAGE_CLASSES, TRANSFER_SYNTAXES, admission
 from pacsops.gateway.configuration import Configuration
 from pacsops.gateway.faults import Faults
+from pacsops.gateway.spool import LAST_GOOD, RECEIVING
 
 PRIVATE = "1.2.276.0.7230010.99.1"
 
@@ -151,7 +153,7 @@ async def test_uids_that_are_none_never_become_paths(host: ReceivingHost) -> Non
         "A900 its SOPInstanceUID is another one than announced"
     )
     assert not host.files
-    assert [path.name for path in host.spool.iterdir()] == [".receiving"]
+    assert {path.name for path in host.spool.iterdir()} == {RECEIVING, LAST_GOOD}
 
 
 @in_loop
@@ -221,6 +223,48 @@ async def test_a_changed_file_holds_at_once_and_a_broken_one_never(host: Receivi
     host.gateway_file.unlink()
     await asyncio.to_thread(host.wait_for_log, "configuration_rejected", 4)
     assert await rejection(host.peer, "NEW") is None
+
+
+@pytest.mark.parametrize("broken", ["peers: [", "peers: 7", "", None])
+@in_loop
+async def test_a_gateway_that_restarts_beside_a_broken_file_lets_the_same_peers_in(
+    broken: str | None, tmp_path: Path
+) -> None:
+    with ReceivingHost(receivers=2) as host:
+        host.configure(peers=[{"aet": "CT1"}])
+        host.start("pacsops.cli.services", "gateway")
+        host.wait_for_log("configuration_loaded", 2)
+        host.kill()
+        eventually(lambda: not accepts(host.port), what="its children ending")
+        if broken is None:
+            host.gateway_file.unlink()
+        else:
+            host.write_configuration(broken)
+
+        host.start("pacsops.cli.services", "gateway")
+
+        paths = ct_files(tmp_path, 2)
+        to = ("-aec", AET, "127.0.0.1", host.port)
+        code, said = await dcmtk("storescu", "-aet", "CT1", *to, *paths)
+        assert code == 0, said
+        assert sorted(host.digests()) == sorted(uids(paths))
+        code, said = await dcmtk("storescu", "-aet", "SCANNER", *to, *paths)
+        assert code != 0
+        await asyncio.to_thread(host.wait_for_log, "configuration_kept", 2)
+
+        host.configure(peers=[{"aet": "SCANNER"}])
+        await asyncio.to_thread(host.wait_for_log, "configuration_loaded", 4)
+        code, said = await dcmtk("storescu", "-aet", "SCANNER", *to, *paths)
+        assert code == 0, said
+
+
+@in_loop
+async def test_a_gateway_whose_first_file_is_broken_lets_nobody_in(host: ReceivingHost) -> None:
+    host.write_configuration("peers: 7")
+    host.start()
+
+    assert await rejection(host.peer) == (1, 1, 3)
+    assert "configuration_kept" not in host.log
 
 
 @in_loop

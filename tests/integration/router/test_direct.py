@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 from pydicom.uid import CTImageStorage
 from pynetdicom import evt
+from tests.support.certificates import Certified, certified
+from tests.support.dimse import in_loop, storescp
 from tests.support.network import eventually
 from tests.support.peers import Held, Peer
 from tests.support.router import RoutedSite, a_route
@@ -16,7 +21,7 @@ from tests.support.studies import a_study
 from pacsops.delivery import desk
 from pacsops.delivery.model import Event, Status
 from pacsops.dimse import StoredInstance
-from pacsops.orthanc import ensure
+from pacsops.orthanc import Modality, ensure
 from pacsops.router import direct
 
 
@@ -153,16 +158,90 @@ def test_an_image_it_does_not_take_stops_no_other(site: RoutedSite) -> None:
     assert (stuck.last_error_class, stuck.delivered_count) == ("no-presentation-context", 2)
 
 
-def test_a_destination_over_tls_is_left_to_orthanc(site: RoutedSite) -> None:
+def over_tls(site: RoutedSite, port: int) -> str:
+    """A destination the router sends to by itself, over TLS."""
+    pacs = Modality(name="PACS", aet="PACS", host="127.0.0.1", port=port, use_dicom_tls=True)
+    ensure(site.orthanc.client, pacs)
+    desk.set_transport(site.database, "PACS", "direct")
+    return "PACS"
+
+
+def shows(site: RoutedSite, certificate: Certified) -> None:
+    """The router's files are copies of these from now on."""
+    for name in ("certificate", "key", "authority"):
+        setting = "trusted" if name == "authority" else name
+        file = site.folder / f"router.{setting}"
+        new = file.with_suffix(".new")
+        shutil.copyfile(getattr(certificate, name), new)
+        new.replace(file)
+        object.__setattr__(site.settings, f"router_{setting}", file)
+
+
+def test_over_tls_both_sides_show_certificates_and_renewed_ones_hold_without_a_restart(
+    site: RoutedSite, tmp_path: Path
+) -> None:
+    @in_loop
+    async def receive() -> None:
+        for number, authority in enumerate(("old", "new"), 1):
+            theirs = certified(tmp_path / authority, "pacs")
+            shows(site, certified(tmp_path / authority, "router"))
+            kept = tmp_path / authority / "kept"
+            kept.mkdir()
+            async with storescp(kept, *theirs.dcmtk(), "--verify-peer-cert") as port:
+                site.routes(a_route("all", over_tls(site, port)))
+                if site.router is None:
+                    site.start()
+                a_study().with_series("CT", instances=3).in_(site.orthanc)
+                deliveries = await asyncio.to_thread(site.wait_for, Status.SUCCESS, number)
+            assert len(list(kept.iterdir())) == 3
+            assert {delivery.attempt_count for delivery in deliveries} == {1}
+
+    receive()
+
+
+def test_a_destination_that_does_not_believe_the_router_takes_nothing(site: RoutedSite, tmp_path: Path) -> None:
+    theirs, stranger = certified(tmp_path, "pacs"), certified(tmp_path / "other", "router")
+    object.__setattr__(stranger, "authority", theirs.authority)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+
+    @in_loop
+    async def receive() -> None:
+        shows(site, stranger)
+        async with storescp(kept, *theirs.dcmtk()) as port:
+            site.routes(a_route("all", over_tls(site, port)))
+            site.start()
+            a_study().with_series("CT").in_(site.orthanc)
+            await asyncio.to_thread(eventually, lambda: any(d.last_error for d in site.deliveries()))
+
+    receive()
+    assert list(kept.iterdir()) == []
+    # With TLS 1.3 it says so after our handshake is done, and the end of its connection may be quicker than its word.
+    assert {delivery.last_error_class for delivery in site.deliveries()} <= {"tls", "aborted"}
+
+
+def test_without_a_certificate_a_destination_over_tls_is_left_to_orthanc(site: RoutedSite) -> None:
     with Peer("PACS") as peer:
-        name = direct_to(site, peer)
-        ensure(site.orthanc.client, peer.modality())
-        site.routes(a_route("all", name))
-        secret = peer.modality()
-        object.__setattr__(secret, "use_dicom_tls", True)
-        ensure(site.orthanc.client, secret)
+        site.routes(a_route("all", over_tls(site, peer.port)))
         site.start()
         a_study().with_series("CT").in_(site.orthanc)
 
         eventually(lambda: any(d.last_error_class == "tls" for d in site.deliveries()))
-        assert desk.set_transport(site.database, name, "orthanc")
+        (delivery,) = site.deliveries()
+        assert "give it `transport: orthanc`, or the router one (ROUTER_CERTIFICATE)" in (delivery.last_error or "")
+        assert desk.set_transport(site.database, "PACS", "orthanc")
+
+
+def test_a_certificate_that_is_unfit_is_named(site: RoutedSite, tmp_path: Path) -> None:
+    own = certified(tmp_path, "router")
+    own.certificate.write_text("no certificate")
+    with Peer("PACS") as peer:
+        shows(site, own)
+        site.routes(a_route("all", over_tls(site, peer.port)))
+        site.start()
+        a_study().with_series("CT").in_(site.orthanc)
+
+        eventually(lambda: any(d.last_error_class == "tls" for d in site.deliveries()))
+        (delivery,) = site.deliveries()
+        assert "the router's certificates cannot be used" in (delivery.last_error or "")
+        assert str(site.settings.router_certificate) in (delivery.last_error or "")

@@ -16,16 +16,18 @@ from pacsops.doctor.finding import Figure, Finding, error, ok, unseen, warning
 from pacsops.doctor.gateway_destinations import ECHO_TIMEOUT, echo_as_gateway
 from pacsops.doctor.side_by_side import side_by_side
 from pacsops.doctor.site import Site
-from pacsops.errors import DatabaseUnreachable, SchemaMismatch
+from pacsops.errors import DatabaseUnreachable, GatewayConfigurationError, SchemaMismatch
+from pacsops.gateway.configuration import load
+from pacsops.gateway.last_good import last_good
 from pacsops.orthanc import Echo, Modality
-from pacsops.words import ago, lasting, now, size
+from pacsops.words import ago, lasting, moment, now, size
 
 AT_ONCE = 20
 
 
 @check("gateway", section=Section.SERVICES, scope="host")
 def gateway(site: Site) -> Iterator[Finding]:
-    """Whether this host's gateway takes associations, and its forwarder gives signs of life and does its duties."""
+    """Whether this host's gateway takes associations, by its gateway.yml, and its forwarder does its duties."""
     settings = site.settings
     if not settings.gateway_port:
         return
@@ -43,6 +45,7 @@ def gateway(site: Site) -> Iterator[Finding]:
             subject="receiver",
             error=answer.reason,
         )
+    yield from _configuration(site)
     try:
         yield from _forwarder(site)
     except (DatabaseUnreachable, SchemaMismatch):
@@ -51,6 +54,39 @@ def gateway(site: Site) -> Iterator[Finding]:
             "`orthanc start postgres`, or see what became of it: `orthanc status`",
             subject="forwarder",
         )
+
+
+def _configuration(site: Site) -> Iterator[Finding]:
+    """Without PostgreSQL: the file, and what the gateway keeps of the last good one."""
+    file = site.settings.gateway_file
+    try:
+        load(file)
+        return
+    except GatewayConfigurationError as refused:
+        why = str(refused).replace(":\n  ", ": ").replace("\n  ", "; ")
+    hint = "mend it, or deploy: `ansible-playbook -i inventories/<site> site.yml`; it is taken up without a restart"
+    evidence: dict[str, Any] = {"subject": "gateway.yml", "path": str(file), "error": why}
+    try:
+        kept = last_good(site.settings.gateway_spool)
+    except PermissionError:
+        yield error(f"The gateway does not take its file: {why}. The last good one stays in force.", hint, **evidence)
+        return
+    except (OSError, GatewayConfigurationError):
+        kept = None
+    if kept is None:
+        yield error(
+            f"The gateway does not take its file: {why}. There was no good one before: nobody may send.",
+            hint,
+            **evidence,
+        )
+        return
+    since = moment(kept.accepted_at)
+    yield error(
+        f"The gateway does not take its file: {why}. The one of {since} stays in force, after a restart too.",
+        hint,
+        in_force_since=kept.accepted_at,
+        **evidence,
+    )
 
 
 def _forwarder(site: Site) -> Iterator[Finding]:
