@@ -1,0 +1,27 @@
+"""One target under libFuzzer: `python -m fuzz.child TARGET [libFuzzer's arguments and folders]`.
+
+With a file in place of a folder, that input is run once: so a finding is looked at.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import atheris
+
+# What reads the bytes is instrumented; pydicom, of which we use the dictionary, is not: it would only be slow.
+with atheris.instrument_imports(include=["pacsops.dimse", "pacsops.dicom", "pacsops.gateway", "pacsops.routes"]):
+    from fuzz.targets import targets
+
+
+def main() -> None:
+    name, *arguments = sys.argv[1:]
+    target = targets()[name]
+    gc.freeze()  # what is there stays; targets collect rubbish after each input
+    atheris.Setup([sys.argv[0], f"-max_len={target.longest}", *arguments], target.run)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
