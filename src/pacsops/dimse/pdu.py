@@ -20,6 +20,8 @@ HEADER: Final = struct.Struct(">BxI")
 MAXIMUM_CONTROL_LENGTH: Final = 1 << 20
 """The longest association request read, in bytes: 128 contexts of every transfer syntax are a fifth of it."""
 UNRECOGNIZED_PDU: Final = 1
+LONGEST_UID: Final = 64
+"""Bytes, PS3.5 9.1."""
 _ASSOCIATE = struct.Struct(">H2x16s16s32x")
 _FOUR = struct.Struct(">xBBB")
 _Context = TypeVar("_Context")
@@ -247,9 +249,9 @@ def _proposed(content: memoryview) -> ProposedContext:
     abstract_syntax, transfer_syntaxes = "", []
     for kind, inside in items(content[4:]):
         if kind == _ABSTRACT:
-            abstract_syntax = text(inside)
+            abstract_syntax = _uid(inside)
         elif kind == _TRANSFER:
-            transfer_syntaxes.append(text(inside))
+            transfer_syntaxes.append(_uid(inside))
     return ProposedContext(content[0], abstract_syntax, tuple(transfer_syntaxes))
 
 
@@ -259,6 +261,13 @@ def _answered(content: memoryview) -> AnsweredContext:
     # In a context that is not accepted, the transfer syntax is not significant and often is no UID at all.
     transfer_syntax = next((text(inside) for kind, inside in items(content[4:]) if kind == _TRANSFER), "")
     return AnsweredContext(content[0], content[2], transfer_syntax)
+
+
+def _uid(content: memoryview) -> str:
+    """A UID of a request: it is said again in the answer, which has to have room for it."""
+    if len(bytes(content).rstrip(b"\0 ")) > LONGEST_UID:
+        raise ProtocolViolation(f"a UID of more than {LONGEST_UID} bytes", reason=INVALID_VALUE)
+    return text(content)
 
 
 def _four(body: Bytes) -> tuple[int, int, int]:
