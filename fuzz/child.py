@@ -19,7 +19,11 @@ def main() -> None:
     name, *arguments = sys.argv[1:]
     target = targets()[name]
     gc.freeze()  # what is there stays; targets collect rubbish after each input
-    atheris.Setup([sys.argv[0], f"-max_len={target.longest}", *arguments], target.run)
+
+    def run(content: bytes) -> None:
+        target.run(content)
+
+    atheris.Setup([sys.argv[0], f"-max_len={target.longest}", *arguments], run)
     atheris.Fuzz()
 
 

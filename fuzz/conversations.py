@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -76,7 +75,8 @@ ACCEPTANCE: Final = AssociateAccept(
 )
 MATCH: Final = b"\x08\0\x20\0DA\x08\x0020240101"
 IMAGES: Final = tuple(file_meta(Instance(CT, f"1.2.{number}", EXPLICIT)) + MATCH * number for number in (1, 3000))
-_EVENT: Final = 7200.0
+_STORED: Final = Operation.C_STORE | 0x8000
+_LONGEST: Final = 7200.0
 """Seconds, by the loop's clock, in which every association has to end by itself."""
 
 
@@ -104,7 +104,9 @@ class Conversations:
 
     def __init__(self) -> None:
         self._loop = MemoryLoop()
-        self._spool = Path(tempfile.mkdtemp(prefix="pacsops-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self._spool = Path(
+            tempfile.mkdtemp(prefix="pacsops-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+        )
         (self._spool / RECEIVING).mkdir()
         configuration = parse("{peers: [{aet: FUZZ}], private_sop_classes: true}")
         self._faults = Faults(self._spool, False)
@@ -119,25 +121,25 @@ class Conversations:
         log.addHandler(handler)
         log.propagate = False
 
-    # targets
+    # targets: each gives the commands that our side said
 
-    def acceptor(self, content: bytes) -> None:
-        self._run(self._answering(content[:1], content[1:]))
+    def acceptor(self, content: bytes) -> list[Command]:
+        return self._run(self._answering(content[:1], content[1:]))
 
-    def acceptor_messages(self, content: bytes) -> None:
-        self._run(self._answering(content[:1], REQUEST.encode() + framed(content[1:])))
+    def acceptor_messages(self, content: bytes) -> list[Command]:
+        return self._run(self._answering(content[:1], REQUEST.encode() + framed(content[1:])))
 
-    def requestor(self, content: bytes) -> None:
-        self._run(self._asking(content[:1], content[1:]))
+    def requestor(self, content: bytes) -> list[Command]:
+        return self._run(self._asking(content[:1], content[1:]))
 
-    def requestor_messages(self, content: bytes) -> None:
-        self._run(self._asking(content[:1], ACCEPTANCE.encode() + framed(content[1:])))
+    def requestor_messages(self, content: bytes) -> list[Command]:
+        return self._run(self._asking(content[:1], ACCEPTANCE.encode() + framed(content[1:])))
 
     # what they do
 
-    def _run(self, conversation: Awaitable[None]) -> None:
-        descriptors = len(os.listdir("/proc/self/fd"))
-        self._loop.run_until_complete(conversation)
+    def _run(self, conversation: Awaitable[list[Command]]) -> list[Command]:
+        files_open = _files_open()
+        said = self._loop.run_until_complete(conversation)
         self._loop.accept = None
         gc.collect()  # tells of exceptions that nobody looked at
         uncaught, self._loop.uncaught = self._loop.uncaught, []
@@ -148,10 +150,11 @@ class Conversations:
             raise Fault(f"a handler failed: {defects[0]}")
         if left := asyncio.all_tasks(self._loop):
             raise Fault(f"{len(left)} tasks are left over: {left}")
-        if len(os.listdir("/proc/self/fd")) > descriptors:
+        if _files_open() > files_open:
             raise Fault("files are left open")
+        return said
 
-    async def _answering(self, mode: bytes, said: bytes) -> None:
+    async def _answering(self, mode: bytes, said: bytes) -> list[Command]:
         receiver = Receiver(self._spool, 0, self._faults, Tally())
         receiver._threads = Inline()  # type: ignore[assignment]
         try:
@@ -159,7 +162,7 @@ class Conversations:
                 await acceptor.listen("", 0)
                 assert self._loop.accept is not None
                 wire = Wire(self._loop, self._loop.accept())
-                async with asyncio.timeout(_EVENT):
+                async with asyncio.timeout(_LONGEST):
                     await wire.hear(mode[0] if mode else 0, said)
                     await wire.closed.wait()
                 await asyncio.sleep(1)  # what ends with it
@@ -167,10 +170,11 @@ class Conversations:
             receiver.close()
         kept = {Path(one.file).stem.partition("~")[0] for one in files(self._spool)}
         self._clean()
-        for command in commands(bytes(wire.said)):
-            if command.field == Operation.C_STORE | 0x8000 and not command.status:
-                if command.sop_instance_uid not in kept:
-                    raise Fault("success was answered for what is not in the spool")
+        answers = commands(bytes(wire.said))
+        stored = {one.sop_instance_uid for one in answers if (one.field, one.status) == (_STORED, 0)}
+        if not stored <= kept:
+            raise Fault("success was answered for what is not in the spool")
+        return answers
 
     def _clean(self) -> None:
         for study in self._spool.iterdir():
@@ -180,17 +184,21 @@ class Conversations:
             else:
                 shutil.rmtree(study)
 
-    async def _asking(self, mode: bytes, said: bytes) -> None:
+    async def _asking(self, mode: bytes, said: bytes) -> list[Command]:
         asking = asyncio.create_task(_ask())
         while not self._loop.wires and not asking.done():
             await asyncio.sleep(0)
         wire = self._loop.wires.pop()
         await asyncio.sleep(0.001)
-        async with asyncio.timeout(_EVENT):
+        async with asyncio.timeout(_LONGEST):
             await wire.hear(mode[0] if mode else 0, said)
             await asking
             await wire.closed.wait()
-        commands(bytes(wire.said))
+        return commands(bytes(wire.said))
+
+
+def _files_open() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def _ask() -> None:

@@ -1,4 +1,4 @@
-"""An event loop without a network and without a clock: both are in memory, so that a run is quick and always the same.
+"""An event loop without a network and a clock: both are in memory, so that runs are quick and repeat themselves.
 
 Connections are `Wire`s. Where nothing is left to do, time leaps to the next timer: an hour of silence takes no time,
 and where there is no timer either, somebody waits for ever, which is an error.
@@ -14,7 +14,7 @@ from typing import Any, Final
 from pacsops.dimse.pdu import HEADER
 
 SILENT: Final = 0x80
-"""Of a mode: who has said everything stays connected and says no more. Otherwise the end of the connection follows."""
+"""Of a mode: who has said everything stays connected and is silent. Otherwise the end of the connection follows."""
 _BEAT: Final = 0.001
 """Seconds after each PDU: enough for whoever hears it to do all that can be done."""
 _ADDRESS: Final = ("192.0.2.1", 104)
@@ -54,7 +54,7 @@ class Wire(asyncio.Transport):
             await self._readable.wait()
             if self._closing:
                 return
-            room = self._protocol.get_buffer(-1)
+            room = memoryview(self._protocol.get_buffer(-1))
             taken = min(len(room), len(piece))
             room[:taken] = piece[:taken]
             self._protocol.buffer_updated(taken)

@@ -36,9 +36,14 @@ _TESTED = Path(pydicom.__file__).parent / "data"
 def write(target: str, folder: Path) -> int:
     """Write a target's seeds into a folder; how many there are now."""
     folder.mkdir(parents=True, exist_ok=True)
-    for content in _SEEDS[target]():
+    for content in of(target):
         (folder / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
     return len(list(folder.iterdir()))
+
+
+def of(target: str) -> Iterator[bytes]:
+    """A target's seeds."""
+    return _SEEDS[target]()
 
 
 def _image() -> tuple[bytes, str]:
@@ -195,8 +200,7 @@ results:
   series_description: AI_RESULT
 private_sop_classes: true
 """
-    for said in (b"{}", b"peers: []", b"a: 2001-12-14t21:59:43.10-05:00", b"a: 0x1F", b"a: 190:20:30", b"!!set {a}"):
-        yield said
+    yield from (b"{}", b"peers: []", b"a: 2001-12-14t21:59:43.10-05:00", b"a: 0x1F", b"a: 190:20:30", b"!!set {a}")
 
 
 def _routes_yml() -> Iterator[bytes]:

@@ -31,7 +31,7 @@ _POLICY: Final = Policy(transfer_syntaxes=lambda uid: SYNTAXES if uid.startswith
 class Target:
     """One way in."""
 
-    run: Callable[[bytes], None]
+    run: Callable[[bytes], object]
     longest: int
     """Bytes of an input."""
 
