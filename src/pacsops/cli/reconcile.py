@@ -14,6 +14,7 @@ from pacsops.cli.progress import Progress
 from pacsops.cli.render import Page, count, deliveries, moment, studies, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.errors import UnknownDestination
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def reconcile(
     else:
         _print(Page(), since, dry_run, found, gaps)
     if not dry_run and ((found and found.planned) or any(each.lacking or each.requested for each in gaps)):
-        warn_without_router(desk.router_beat(site.db))
+        warn_without_router(ROUTER.newest(site.db))
     ctx.exit(1 if (found and found.unreadable) or any(each.unanswered for each in gaps) else 0)
 
 
