@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Final, TypeVar
 
 from pacsops.dimse.errors import ABORT_REASONS, ProtocolViolation
-from pacsops.dimse.items import INVALID_VALUE, Bytes, UserInformation, item, items, text
+from pacsops.dimse.items import INVALID_VALUE, LONGEST_UID, Bytes, UserInformation, item, items, text
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 HEADER: Final = struct.Struct(">BxI")
@@ -20,8 +20,6 @@ HEADER: Final = struct.Struct(">BxI")
 MAXIMUM_CONTROL_LENGTH: Final = 1 << 20
 """The longest association request read, in bytes: 128 contexts of every transfer syntax are a fifth of it."""
 UNRECOGNIZED_PDU: Final = 1
-LONGEST_UID: Final = 64
-"""Bytes, PS3.5 9.1."""
 _ASSOCIATE = struct.Struct(">H2x16s16s32x")
 _FOUR = struct.Struct(">xBBB")
 _Context = TypeVar("_Context")
