@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +43,16 @@ def fuzz(target: str, seconds: int) -> bool:
     command = [sys.executable, "-m", "fuzz.child", target, f"-max_total_time={seconds}", "-print_final_stats=1"]
     command += [*_LIMITS, f"-artifact_prefix={folder}/found-", str(corpus), str(folder / "seeds")]
     log = folder / "log"
-    with log.open("w") as output:
-        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # fsync costs nothing there
+    with log.open("w") as output, tempfile.TemporaryDirectory(prefix="pacsops-fuzz-", dir=memory) as temporary:
+        environment = {**os.environ, "TMPDIR": temporary}
+        status = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
+        ).returncode
     said = log.read_text(errors="replace")
     edges, features, kept = (_STATE.findall(said) or [("?",) * 3])[-1]
-    runs, memory = (int(match[1]) if (match := one.search(said)) else 0 for one in (_RUNS, _MEMORY))
-    print(f"{target:20} {runs:10} {runs / seconds:9.0f} {edges:>6} {features:>8} {kept:>6} {memory:5}", flush=True)
+    runs, mebibytes = (int(match[1]) if (match := one.search(said)) else 0 for one in (_RUNS, _MEMORY))
+    print(f"{target:20} {runs:10} {runs / seconds:9.0f} {edges:>6} {features:>8} {kept:>6} {mebibytes:5}", flush=True)
     if status:
         print("\n".join(said.splitlines()[-_TOLD:]))
         print(f"hint: run it once more with {sys.executable} -m fuzz.child {target} {folder}/found-…", flush=True)

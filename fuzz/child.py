@@ -6,7 +6,10 @@ With a file in place of a folder, that input is run once: so a finding is looked
 from __future__ import annotations
 
 import gc
+import logging
 import sys
+import tempfile
+from pathlib import Path
 
 import atheris
 
@@ -17,7 +20,8 @@ with atheris.instrument_imports(include=["pacsops.dimse", "pacsops.dicom", "pacs
 
 def main() -> None:
     name, *arguments = sys.argv[1:]
-    target = targets()[name]
+    logging.getLogger("pacsops").addHandler(logging.NullHandler())  # what is refused is logged, and that is right
+    target = targets(Path(tempfile.mkdtemp()))[name]
     gc.freeze()  # what is there stays; targets collect rubbish after each input
 
     def run(content: bytes) -> None:

@@ -13,7 +13,6 @@ import contextlib
 import gc
 import logging
 import shutil
-import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -100,13 +99,15 @@ class Inline:
 
 
 class Conversations:
-    """Runs inputs, one loop and one spool for all of them."""
+    """Runs inputs, one loop and one spool for all of them.
 
-    def __init__(self) -> None:
+    Args:
+        spool: an empty folder.
+    """
+
+    def __init__(self, spool: Path) -> None:
         self._loop = MemoryLoop()
-        self._spool = Path(
-            tempfile.mkdtemp(prefix="pacsops-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-        )
+        self._spool = spool
         (self._spool / RECEIVING).mkdir()
         configuration = parse("{peers: [{aet: FUZZ}], private_sop_classes: true}")
         self._faults = Faults(self._spool, False)
@@ -117,9 +118,7 @@ class Conversations:
         self._defects: list[str] = []
         handler = logging.Handler(logging.ERROR)
         handler.emit = lambda record: self._defects.append(record.getMessage())  # type: ignore[method-assign]
-        log = logging.getLogger("pacsops.dimse")
-        log.addHandler(handler)
-        log.propagate = False
+        logging.getLogger("pacsops.dimse").addHandler(handler)
 
     # targets: each gives the commands that our side said
 

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -60,6 +61,7 @@ def _asked() -> list[tuple[int, Command, bytes | None]]:
     store = Command(
         field=Operation.C_STORE, sop_class_uid=CT, message_id=2, priority=0, data_set=True, sop_instance_uid=uid
     )
+    other = {"sop_class_uid": VERIFICATION}, {"sop_instance_uid": "x"}, {"sop_instance_uid": "1.2"}
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return [
         (3, Command(field=Operation.C_ECHO, sop_class_uid=VERIFICATION, message_id=1), None),
@@ -68,6 +70,8 @@ def _asked() -> list[tuple[int, Command, bytes | None]]:
         (5, Command(field=Operation.C_FIND, sop_class_uid=FIND, message_id=5, priority=0, data_set=True), MATCH),
         (5, Command(field=Operation.C_CANCEL, responded_to=5), None),
         (5, Command(field=Operation.C_MOVE, sop_class_uid=FIND, message_id=6, priority=0, data_set=True), MATCH),
+        (5, Command(field=Operation.C_FIND, sop_class_uid=CT, message_id=7, priority=0, data_set=True), MATCH),
+        *((1, replace(store, **changed), image) for changed in other),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from fuzz.conversations import Conversations, Fault
@@ -103,9 +104,9 @@ def routes_yml(content: bytes) -> None:
         load_routes(content.decode("utf-8", "replace"), destinations=["MERCURE"], gateway_destinations=["PACS"])
 
 
-def targets() -> Mapping[str, Target]:
-    """By name."""
-    conversations = Conversations()
+def targets(spool: Path) -> Mapping[str, Target]:
+    """By name. What is received goes to `spool`, an empty folder, and away again."""
+    conversations = Conversations(spool)
     return {
         "acceptor": Target(conversations.acceptor, 8 << 10),
         "acceptor_messages": Target(conversations.acceptor_messages, 8 << 10),
