@@ -66,6 +66,11 @@ drill:  ## Crash everything around a gateway under traffic and count what was lo
 	@scripts/prepare test
 	@$(BIN)/python -m drill $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: fuzz
+fuzz:  ## Fuzz what reads foreign bytes, guided by coverage (SECONDS=60 for each of TARGETS="pdu file …")
+	@scripts/prepare fuzz
+	@$(BIN)/python -m fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(TARGETS)
+
 .PHONY: schema
 schema:  ## Write routes.schema.json anew from the language's code
 	@$(BIN)/python -m pacsops.routes.schema > src/pacsops/routes/routes.schema.json

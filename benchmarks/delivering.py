@@ -28,8 +28,8 @@ from tests.support.studies import a_study
 from benchmarks.measure import Figure, percentile
 from benchmarks.parts import cpu_seconds, migrated, peak_mebibytes
 from pacsops.delivery import desk
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.delivery.model import Event
-from pacsops.delivery.versions import router_beat
 from pacsops.orthanc import Modality, ensure
 
 STUDIES = 15
@@ -253,13 +253,13 @@ def _idle(system: System) -> float:
 
 
 def _routes_of_router(site: RoutedSite) -> int:
-    beat = router_beat(site.database)
+    beat = ROUTER.newest(site.database)
     return int(beat.detail["routes"]) if beat else 0
 
 
 def _router_pid(system: System) -> int:
     """A worker is named host:pid:random."""
     assert system.site is not None
-    beat = router_beat(system.site.database)
+    beat = ROUTER.newest(system.site.database)
     assert beat is not None
     return int(beat.instance.split(":")[1])

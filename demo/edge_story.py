@@ -7,17 +7,14 @@ with the evidence when anything is not as promised.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import plugs
 from pacs import Pacs
-from rich.console import Console
-from stage import Stage, StoryEnds
+from stage import Stage, StoryEnds, perform
 from viewer import USER, Viewer
 
 STRANGER = "NOPE_AET"
@@ -135,7 +132,7 @@ class Story:
         self._stage.tell(f"{command}. Nothing waits for it:")
         for study in scanned:
             if self._pacs.has(study.study_uid).originals != study.images:
-                raise StoryEnds("the PACS has what it should not", self._delivery_lines(study))
+                raise StoryEnds("the PACS has what it should not", self._stage.delivery_lines(study.study_uid))
         self._stage.tell(
             "[green]✓[/] the PACS has exactly what was sent, and the results: nothing missing, nothing extra"
         )
@@ -149,19 +146,13 @@ class Story:
             raise StoryEnds("`orthanc history` failed: see above")
 
     def _invite(self, scanned: Scanned) -> None:
-        stage = self._stage
-        stage.console.print(f"\n[bold]The story is told[/] in {stage.elapsed:.0f} s. What to try next:\n")
-        for command, what in (
-            ("export ORTHANC_ENV=$PWD/.demo/.env PATH=$PWD/.venv/bin:$PATH", "the operator's seat"),
+        suggestions = (
             ("orthanc simulate scanner --generate 3 --burst 5", "scan more"),
             ("orthanc simulate scanner your-folder/ --rewrite-uids", "or your own images"),
             ("orthanc inject-fault disk_full", "what a scanner meets then; orthanc clear-faults ends it"),
             (f"orthanc routes explain {scanned.study_uid}", "why each route took it, or not"),
-            ("make demo-stop", "stop everything and remove .demo"),
-        ):
-            stage.tell(f"[bold]{command}[/]")
-            stage.tell(f"  [dim]{what}[/]")
-        stage.tell("[dim]More in docs/demo.md and docs/gateway.md.[/]")
+        )
+        self._stage.invite(suggestions, "docs/demo.md and docs/gateway.md")
 
     # ── what the steps look at ───────────────────────────────────────────────────────────────────────────────
 
@@ -189,51 +180,34 @@ class Story:
             f"the PACS to have {what}",
             lambda: there() or None,
             within=within,
-            evidence=lambda: [*self._service_lines(), *self._delivery_lines(scanned)],
+            evidence=lambda: [*self._service_lines(), *self._stage.delivery_lines(scanned.study_uid)],
         )
 
     def _worker_of(self, scanned: Scanned) -> str:
-        named = [each["destination"] for each in self._deliveries(scanned) if each["destination"] in WORKERS]
+        named = [
+            each["destination"]
+            for each in self._stage.deliveries(scanned.study_uid)
+            if each["destination"] in WORKERS
+        ]
         if len(set(named)) != 1:
-            raise StoryEnds(f"the study went to {named or 'no worker'}, not to one", self._delivery_lines(scanned))
+            raise StoryEnds(
+                f"the study went to {named or 'no worker'}, not to one", self._stage.delivery_lines(scanned.study_uid)
+            )
         return str(named[0])
-
-    def _deliveries(self, scanned: Scanned) -> list[dict[str, Any]]:
-        deliveries: list[dict[str, Any]] = self._stage.ask("history", scanned.study_uid)["deliveries"]
-        return deliveries
 
     def _service_lines(self) -> Sequence[str]:
         return plugs.names(self._stage.services())
 
-    def _delivery_lines(self, scanned: Scanned) -> Sequence[str]:
-        return [
-            f"{d['destination']:<12} {d['status']:<8} attempt {d['attempt_count']} of {d['max_attempts']}"
-            f"  {d['last_error'] or ''}".rstrip()
-            for d in self._deliveries(scanned)
-        ] or ["no delivery is planned for this study"]
 
-
-def main() -> int:
-    """Tell the story once; 0 when everything was as promised."""
-    checkout = Path(__file__).resolve().parent.parent
-    parser = argparse.ArgumentParser(description="Tell the edge demo's story against the running .demo.")
-    parser.add_argument("--demo", type=Path, default=checkout / ".demo", help="the deployed folder")
-    demo: Path = parser.parse_args().demo.resolve()
-
-    console = Console()
-    console.print("[bold]A gateway before the PACS, five AI workers, and one that is switched off[/]")
-    try:
-        Story(Stage(demo, console), Pacs(demo), Viewer(demo)).tell()
-    except StoryEnds as end:
-        console.print(f"\n[bold red]✗ {end}[/]", highlight=False, soft_wrap=True)
-        for line in end.evidence:
-            console.print(f"    {line}", highlight=False, soft_wrap=True, markup=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print(f"\nstopped; {UNPLUGGED} runs")
-        return 130
-    return 0
+def tell(stage: Stage, demo: Path) -> None:
+    Story(stage, Pacs(demo), Viewer(demo)).tell()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        perform(
+            tell,
+            title="A gateway before the PACS, five AI workers, and one that is switched off",
+            when_stopped=f"{UNPLUGGED} runs",
+        )
+    )

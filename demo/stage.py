@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -115,6 +116,31 @@ class Stage:
             raise StoryEnds(f"{self._plugs.said(action, service)} failed", (done.stdout + done.stderr).splitlines())
         return self._plugs.said(action, service)
 
+    def deliveries(self, study_uid: str) -> list[dict[str, Any]]:
+        """What was promised of a study, by `orthanc history`."""
+        found: list[dict[str, Any]] = self.ask("history", study_uid)["deliveries"]
+        return found
+
+    def delivery_lines(self, study_uid: str) -> Sequence[str]:
+        """The same as evidence."""
+        return [
+            f"{d['destination']:<12} {d['status']:<8} attempt {d['attempt_count']} of {d['max_attempts']}"
+            f"  {d['last_error'] or ''}".rstrip()
+            for d in self.deliveries(study_uid)
+        ] or ["no delivery is planned for this study"]
+
+    def invite(self, suggestions: Sequence[tuple[str, str]], more: str) -> None:
+        """The last words: commands to try next, and what each is for."""
+        self.console.print(f"\n[bold]The story is told[/] in {self.elapsed:.0f} s. What to try next:\n")
+        for command, what in (
+            ("export ORTHANC_ENV=$PWD/.demo/.env PATH=$PWD/.venv/bin:$PATH", "the operator's seat"),
+            *suggestions,
+            ("make demo-stop", "stop everything and remove .demo"),
+        ):
+            self.tell(f"[bold]{command}[/]")
+            self.tell(f"  [dim]{what}[/]")
+        self.tell(f"[dim]More in {more}.[/]")
+
     def wait_for(
         self, what: str, probe: Callable[[], T | None], *, within: float, evidence: Callable[[], Sequence[str]]
     ) -> T:
@@ -151,6 +177,32 @@ class Stage:
             raise StoryEnds(f"`{' '.join(command)}` did not end within {COMMAND_SECONDS:.0f} s") from None
         except OSError as error:
             raise StoryEnds(f"cannot run {command[0]}: {error.strerror}") from error
+
+
+def perform(story: Callable[[Stage, Path], None], *, title: str, when_stopped: str) -> int:
+    """Tell a story once, against the `.demo` that the command line names; 0 when everything was as promised.
+
+    Args:
+        when_stopped: how somebody who stops it finds the demo.
+    """
+    parser = argparse.ArgumentParser(description=f"Tell the story against the running .demo: {title}.")
+    checkout = Path(__file__).resolve().parent.parent
+    parser.add_argument("--demo", type=Path, default=checkout / ".demo", help="the deployed folder")
+    demo: Path = parser.parse_args().demo.resolve()
+
+    console = Console()
+    console.print(f"[bold]{title}[/]")
+    try:
+        story(Stage(demo, console), demo)
+    except StoryEnds as end:
+        console.print(f"\n[bold red]✗ {end}[/]", highlight=False, soft_wrap=True)
+        for line in end.evidence:
+            console.print(f"    {line}", highlight=False, soft_wrap=True, markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print(f"\nstopped; {when_stopped}")
+        return 130
+    return 0
 
 
 def _gathered(evidence: Callable[[], Sequence[str]]) -> Sequence[str]:

@@ -6,7 +6,6 @@ is lost. Exit code 1 with the evidence when anything is not as promised.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,7 @@ import requests
 from mercure import MANUFACTURER, PICTURE, REPORT
 from network import Network, stored_files
 from pydicom import dcmread
-from rich.console import Console
-from stage import Stage, StoryEnds
+from stage import Stage, StoryEnds, perform
 
 DESTINATIONS = ("MERCURE", "LPCHROUTER", "LPCHTROUTER", "MODLINK")
 UNPLUGGED = "MODLINK"
@@ -109,7 +107,9 @@ class Story:
     def _route(self, told: Told) -> None:
         self._stage.step("The route picks one image for the AI")
         self._arrival("MERCURE", told, told.largest, within=20)
-        route = next((d["route"] for d in self._deliveries(told) if d["destination"] == "MERCURE"), "?")
+        route = next(
+            (d["route"] for d in self._stage.deliveries(told.study_uid) if d["destination"] == "MERCURE"), "?"
+        )
         self._stage.tell(f"[green]✓[/] route {route}: MERCURE has the largest image, and only that one")
 
     def _answer(self, told: Told) -> None:
@@ -131,7 +131,7 @@ class Story:
             f"a first attempt at {UNPLUGGED} to fail",
             lambda: self._held_back(told) or None,
             within=20,
-            evidence=lambda: self._delivery_lines(told),
+            evidence=lambda: self._stage.delivery_lines(told.study_uid),
         )
         self._stage.show("show-pending")
 
@@ -148,9 +148,9 @@ class Story:
         self._stage.step("Who has what")
         self._stage.wait_for(
             "every delivery to be recorded as success",
-            lambda: all(d["status"] == SUCCESS for d in self._deliveries(told)) or None,
+            lambda: all(d["status"] == SUCCESS for d in self._stage.deliveries(told.study_uid)) or None,
             within=10,
-            evidence=lambda: self._delivery_lines(told),
+            evidence=lambda: self._stage.delivery_lines(told.study_uid),
         )
         wrong = []
         for name, uid in told.expected.items():
@@ -159,7 +159,7 @@ class Story:
                 wrong += [f"{name}: expected {uid}", f"{' ' * len(name)}  found    {', '.join(there) or 'nothing'}"]
             for path in self._files(name, told):
                 self._stage.tell(f"{name:<12} {_described(path):<26} {path.stem}")
-        addressed = sorted(d["destination"] for d in self._deliveries(told))
+        addressed = sorted(d["destination"] for d in self._stage.deliveries(told.study_uid))
         if addressed != sorted(told.expected):
             wrong.append(f"deliveries go to {addressed}, not to {sorted(told.expected)}")
         if wrong:
@@ -175,20 +175,14 @@ class Story:
             raise StoryEnds("`orthanc history` failed: see above")
 
     def _invite(self, told: Told) -> None:
-        stage = self._stage
         scanner = self._network.neighbours["SCANNER"]
-        stage.console.print(f"\n[bold]The story is told[/] in {stage.elapsed:.0f} s. What to try next:\n")
-        for command, what in (
-            ("export ORTHANC_ENV=$PWD/.demo/.env PATH=$PWD/.venv/bin:$PATH", "the operator's seat"),
+        suggestions = (
             (f"orthanc routes explain {told.accession}", "why each route took it, or not"),
             (f"orthanc retry {told.accession} --destination {UNPLUGGED} --force --yes", "send the report again"),
             (f"curl -X POST 'http://127.0.0.1:{scanner.control_port}/send?accession=MINE-1'", "scan once more"),
             ("orthanc history MINE-1", "and follow it"),
-            ("make demo-stop", "stop everything and remove .demo"),
-        ):
-            stage.tell(f"[bold]{command}[/]")
-            stage.tell(f"  [dim]{what}[/]")
-        stage.tell("[dim]More in docs/demo.md.[/]")
+        )
+        self._stage.invite(suggestions, "docs/demo.md")
 
     # ── what the steps look at ───────────────────────────────────────────────────────────────────────────────
 
@@ -209,7 +203,7 @@ class Story:
             f"{name} to have its image",
             lambda: self._received(name, told) or None,
             within=within,
-            evidence=lambda: self._delivery_lines(told),
+            evidence=lambda: self._stage.delivery_lines(told.study_uid),
         )
         if there != [uid]:
             raise StoryEnds(f"{name} has what it should not", [f"expected {uid}", *(f"found    {u}" for u in there)])
@@ -219,10 +213,6 @@ class Story:
 
     def _files(self, name: str, told: Told) -> Sequence[Path]:
         return stored_files(self._network.neighbours[name], told.study_uid)
-
-    def _deliveries(self, told: Told) -> list[dict[str, Any]]:
-        deliveries: list[dict[str, Any]] = self._stage.ask("history", told.study_uid)["deliveries"]
-        return deliveries
 
     def _held_back(self, told: Told) -> bool:
         """Whether the report waits because of MODLINK: after a failed attempt, or because it is known to be down."""
@@ -247,13 +237,6 @@ class Story:
         states = plugs.names(self._stage.services())
         return states if self._router_lives() else [*states, "the router gives no sign of life"]
 
-    def _delivery_lines(self, told: Told) -> Sequence[str]:
-        return [
-            f"{d['destination']:<12} {d['status']:<8} attempt {d['attempt_count']} of {d['max_attempts']}"
-            f"  {d['last_error'] or ''}".rstrip()
-            for d in self._deliveries(told)
-        ] or ["no delivery is planned for this study"]
-
 
 def _described(path: Path) -> str:
     """What a receiver's file holds, in its own words: `CR 960 × 400`, `SR Leg Length Report`."""
@@ -263,28 +246,15 @@ def _described(path: Path) -> str:
     return f"{header.Modality} {header.Rows} × {header.Columns}"
 
 
-def main() -> int:
-    """Tell the story once; 0 when everything was as promised."""
-    checkout = Path(__file__).resolve().parent.parent
-    parser = argparse.ArgumentParser(description="Tell the demo's story against the running .demo.")
-    parser.add_argument("--demo", type=Path, default=checkout / ".demo", help="the deployed folder")
-    demo: Path = parser.parse_args().demo.resolve()
-
-    console = Console()
-    stage = Stage(demo, console)
-    console.print("[bold]A bone-length study, its AI results, and a destination that is down[/]")
-    try:
-        Story(stage, Network.read(demo / "config" / "neighbours.json")).tell()
-    except StoryEnds as end:
-        console.print(f"\n[bold red]✗ {end}[/]", highlight=False, soft_wrap=True)
-        for line in end.evidence:
-            console.print(f"    {line}", highlight=False, soft_wrap=True, markup=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print(f"\nstopped; {UNPLUGGED} is plugged in")
-        return 130
-    return 0
+def tell(stage: Stage, demo: Path) -> None:
+    Story(stage, Network.read(demo / "config" / "neighbours.json")).tell()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        perform(
+            tell,
+            title="A bone-length study, its AI results, and a destination that is down",
+            when_stopped=f"{UNPLUGGED} is plugged in",
+        )
+    )

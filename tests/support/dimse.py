@@ -17,6 +17,7 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any, ParamSpec
 
+import pytest
 from pydicom import Dataset, dcmwrite
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, AllTransferSyntaxes, generate_uid
@@ -27,6 +28,7 @@ from pacsops.dimse import (
     Acceptor,
     Answer,
     Association,
+    AssociationRejected,
     Context,
     Handlers,
     Peer,
@@ -40,6 +42,7 @@ from pacsops.dimse import (
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+ECHO = [Context(VERIFICATION)]
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 SYNTAXES = [str(uid) for uid in AllTransferSyntaxes]
 P = ParamSpec("P")
@@ -193,6 +196,15 @@ def _swapped(words: bytes) -> bytes:
     swapped = bytearray(words)
     swapped[0::2], swapped[1::2] = words[1::2], words[0::2]
     return bytes(swapped)
+
+
+async def rejection(port: int, *, called: str = "ANY", calling: str = "EDGE", terms: Terms | None = None) -> Any:
+    """Result, source and reason of the rejection that is met, and the words for them."""
+    with pytest.raises(AssociationRejected) as rejected:
+        async with associate(local(port, called), calling, ECHO, terms):
+            pass
+    error = rejected.value
+    return error.result, error.source, error.reason, str(error)
 
 
 async def dcmtk(program: str, *arguments: object) -> tuple[int, str]:

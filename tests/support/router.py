@@ -20,6 +20,7 @@ from tests.support.peers import BlackHole, Peer
 
 from pacsops.database import Database
 from pacsops.delivery import desk
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.delivery.model import Delivery, Event, Status
 from pacsops.orthanc import ensure
 from pacsops.router.service import Router
@@ -128,7 +129,7 @@ class RoutedSite:
 
     def trouble(self, duty: str) -> str | None:
         """What keeps the router from a duty, as `orthanc status` tells it."""
-        beat = desk.router_beat(self.database)
+        beat = ROUTER.newest(self.database)
         return None if beat is None else beat.detail.get("trouble", {}).get(duty)
 
     @property

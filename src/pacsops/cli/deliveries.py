@@ -13,8 +13,8 @@ from pacsops.cli.site import Site, pass_site
 from pacsops.cli.waiting import reasons
 from pacsops.database import Database
 from pacsops.delivery import desk
-from pacsops.delivery.model import OPEN, WAITING, Delivery, ErrorClass, RouterBeat, Status
-from pacsops.gateway.heartbeat import GatewayBeat, gateway_beat
+from pacsops.delivery.heartbeat import GATEWAY, ROUTER, Beat
+from pacsops.delivery.model import OPEN, WAITING, Delivery, ErrorClass, Status
 
 _UNANSWERED = frozenset(
     {ErrorClass.REFUSED, ErrorClass.UNREACHABLE, ErrorClass.TIMEOUT, ErrorClass.REJECTED_ASSOCIATION}
@@ -92,12 +92,12 @@ def show_pending(site: Site, as_json: bool, destination: str | None, overdue: bo
     else:
         _print_pending(waiting, why, destination, overdue=overdue)
     if any(delivery.source == "orthanc" for delivery in waiting):
-        warn_without_router(desk.router_beat(site.db))
+        warn_without_router(ROUTER.newest(site.db))
     if any(delivery.source == "gateway" for delivery in waiting):
-        warn_without_gateway(gateway_beat(site.db))
+        warn_without_gateway(GATEWAY.newest(site.db))
 
 
-def warn_without_router(beat: RouterBeat | None) -> None:
+def warn_without_router(beat: Beat | None) -> None:
     """Say on stderr that nothing moves: no router is alive, or what it needs is not."""
     if beat is None:
         warn("No router has run yet: nothing is sent.", "start its service, then `orthanc status`")
@@ -107,11 +107,11 @@ def warn_without_router(beat: RouterBeat | None) -> None:
             "start its service again, then `orthanc status`",
         )
     else:
-        for trouble in sorted(set(beat.detail.get("trouble", {}).values())):
+        for trouble in sorted(beat.held_up):
             warn(f"The router is held up: {trouble}.", "`orthanc status` shows what runs")
 
 
-def warn_without_gateway(beat: GatewayBeat | None) -> None:
+def warn_without_gateway(beat: Beat | None) -> None:
     """Say on stderr that nothing of the gateway moves: its forwarder is not alive."""
     if beat is None or not beat.alive:
         last = f"last gave a sign of life {ago(beat.beat_at)}" if beat else "has not run yet"

@@ -10,6 +10,7 @@ from pacsops.cli.parameters import confirm, json_option, yes_option
 from pacsops.cli.render import Page, count, deliveries, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
+from pacsops.delivery.heartbeat import GATEWAY, Beat
 from pacsops.delivery.model import DestinationHealth
 from pacsops.doctor.destination_state import DestinationState, address, configuration, destination_states
 from pacsops.doctor.gateway_destinations import echo_as_gateway, gateway_destinations, gateway_pools
@@ -21,7 +22,6 @@ from pacsops.errors import (
     SchemaMismatch,
     UnknownDestination,
 )
-from pacsops.gateway.heartbeat import GatewayBeat, gateway_beat
 from pacsops.orthanc import (
     Echo,
     Modality,
@@ -147,9 +147,9 @@ def remove_destination(site: Site, name: str, force: bool, yes: bool) -> None:
     page.line(f"Destination '{name}' removed.", "✅", indent=0)
 
 
-def _gateways_beat(site: Site) -> GatewayBeat | None:
+def _gateways_beat(site: Site) -> Beat | None:
     try:
-        return gateway_beat(site.db)
+        return GATEWAY.newest(site.db)
     except (DatabaseUnreachable, SchemaMismatch):
         return None
 

@@ -15,6 +15,7 @@ from pacsops.cli.site import Site, operator, pass_site
 from pacsops.database import Database
 from pacsops.delivery import desk
 from pacsops.delivery.desk import DeliveryFilter
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.delivery.model import Delivery, Status
 from pacsops.errors import AmbiguousStudy, NothingToDo, UnknownStudy
 
@@ -87,7 +88,7 @@ def retry(  # noqa: PLR0913 (one parameter an option)
         else "none of these can be sent again now; what is on its way ends by itself",
     )
     if not dry_run:
-        warn_without_router(desk.router_beat(site.db))
+        warn_without_router(ROUTER.newest(site.db))
         warn_of_silence(site.db, changed)
 
 

@@ -14,8 +14,8 @@ from pacsops.cli.progress import Progress
 from pacsops.cli.render import Page, count, deliveries, moment, studies, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk, verification
+from pacsops.delivery.heartbeat import GATEWAY, ROUTER
 from pacsops.errors import UnknownDestination
-from pacsops.gateway.heartbeat import gateway_beat
 
 if TYPE_CHECKING:
     from pacsops.router.gaps import Gaps
@@ -77,9 +77,9 @@ def reconcile(
         _print(Page(), since, dry_run, found, gaps)
     asked_later = {each.source for each in gaps if each.lacking or each.requested}
     if not dry_run and ((found and found.planned) or "orthanc" in asked_later):
-        warn_without_router(desk.router_beat(site.db))
+        warn_without_router(ROUTER.newest(site.db))
     if not dry_run and "gateway" in asked_later:
-        warn_without_gateway(gateway_beat(site.db))
+        warn_without_gateway(GATEWAY.newest(site.db))
     ctx.exit(1 if (found and found.unreadable) or any(each.unanswered for each in gaps) else 0)
 
 

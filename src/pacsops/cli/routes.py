@@ -14,6 +14,7 @@ from pacsops.cli.parameters import Since, json_option
 from pacsops.cli.render import Page, ago, count, moment, to_type, warn, write_json
 from pacsops.cli.site import Site, pass_site
 from pacsops.delivery import desk
+from pacsops.delivery.heartbeat import GATEWAY
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import (
     DatabaseUnreachable,
@@ -22,7 +23,6 @@ from pacsops.errors import (
     OrthancUnreachable,
     SchemaMismatch,
 )
-from pacsops.gateway.heartbeat import gateway_beat
 from pacsops.gateway.naming import known_names
 from pacsops.orthanc import all_modalities
 from pacsops.routes import MANUAL, FieldExplanation, Route, RoutesInvalid, Source, When, read_routes
@@ -179,7 +179,7 @@ def _validate(site: Site, file: Path | None, *, as_json: bool) -> int:
 def _gateway_destinations(site: Site) -> frozenset[str] | None:
     """What routes of the gateway may name; None: not known."""
     try:
-        return known_names(site.settings, lambda: gateway_beat(site.db))
+        return known_names(site.settings, lambda: GATEWAY.newest(site.db))
     except GatewayConfigurationError as error:
         warn(f"Destinations of the gateway's routes were not checked: {error}")
     except (DatabaseUnreachable, SchemaMismatch):

@@ -15,6 +15,7 @@ from pacsops.cli.parameters import json_option, someone_is_there, yes_option
 from pacsops.cli.render import Page, count, moment, now, to_type, warn, write_json
 from pacsops.cli.site import Site, operator, pass_site
 from pacsops.delivery import desk, manual
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.delivery.manual import Portion
 from pacsops.delivery.model import Delivery, Status
 from pacsops.errors import (
@@ -92,7 +93,7 @@ def send(
         write_json(_document(header, destination, portions, deliveries))
     else:
         _conclude(Page(), deliveries, to_type(header.study_id, study))
-    warn_without_router(desk.router_beat(site.db))
+    warn_without_router(ROUTER.newest(site.db))
     warn_of_silence(site.db, deliveries)
 
 

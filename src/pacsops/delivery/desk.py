@@ -31,7 +31,7 @@ from pacsops.delivery.nightly import last_reconciliation
 from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
 from pacsops.delivery.timeline import record_all
 from pacsops.delivery.verification import Method, methods, set_verification, unverified
-from pacsops.delivery.versions import newest_routes, previous_routes, router_beat, routes_in_force
+from pacsops.delivery.versions import newest_routes, previous_routes, routes_in_force
 from pacsops.errors import AmbiguousStudy, UnknownStudy
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
     "previous_routes",
     "retry",
     "route_counts",
-    "router_beat",
     "routes_in_force",
     "set_concurrency",
     "set_transport",

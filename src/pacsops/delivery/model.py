@@ -243,15 +243,3 @@ class RoutesVersion:
     loaded_at: datetime
     accepted: bool
     problems: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterBeat:
-    """The newest sign of life of a router."""
-
-    instance: str
-    started_at: datetime
-    beat_at: datetime
-    alive: bool
-    """Beat within the last 15 seconds, by the database's clock, and not stopped since."""
-    detail: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Each routes.yml ever met by a service of the site, and the routers' signs of life."""
+"""Each routes.yml ever met by a service of the site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pacsops.database import Database
 from pacsops.database.pool import Row
-from pacsops.delivery.model import Event, RouterBeat, RoutesVersion
+from pacsops.delivery.model import Event, RoutesVersion
 from pacsops.delivery.timeline import record_site
 from pacsops.routes import Source
 
@@ -80,39 +80,6 @@ def note_problems(database: Database, *, hash_: str, source: Source, problems: S
             source=source,
             problems=json.dumps(list(problems)),
         )
-
-
-def beat(database: Database, instance: str, detail: Mapping[str, Any]) -> None:
-    """A router says it is alive; `detail` is what it wants `orthanc status` to know."""
-    with database.transaction() as tx:
-        tx.run(
-            """
-            INSERT INTO router_heartbeat (instance, detail) VALUES (%(instance)s, %(detail)s)
-            ON CONFLICT (instance) DO UPDATE SET beat_at = now(), detail = excluded.detail
-            """,
-            instance=instance,
-            detail=json.dumps(dict(detail), default=str),
-        )
-        tx.run("DELETE FROM router_heartbeat WHERE beat_at < now() - interval '7 days'")
-
-
-def withdraw(database: Database, instance: str) -> None:
-    """A router says it stops."""
-    with database.transaction() as tx:
-        tx.run(
-            "UPDATE router_heartbeat SET beat_at = beat_at - interval '1 minute' WHERE instance = %(instance)s",
-            instance=instance,
-        )
-
-
-def router_beat(database: Database) -> RouterBeat | None:
-    """The newest sign of life, None when no router ever ran."""
-    with database.transaction() as tx:
-        row = tx.one_or_none(
-            "SELECT instance, started_at, beat_at, detail, beat_at > now() - interval '15 seconds' AS alive"
-            " FROM router_heartbeat ORDER BY beat_at DESC LIMIT 1"
-        )
-    return None if row is None else RouterBeat(**row)
 
 
 def _newest(database: Database, where: str) -> RoutesVersion | None:

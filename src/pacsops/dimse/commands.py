@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from pacsops.dimse.errors import ProtocolViolation
-from pacsops.dimse.items import Bytes, text
+from pacsops.dimse.items import LONGEST_UID, Bytes, text
 
 MAXIMUM_LENGTH: Final = 64 << 10
 """Bytes of the longest command set read; one of C-STORE has some 250."""
@@ -56,15 +56,17 @@ class Command:
         return bool(self.field & _RESPONSE)
 
     def answer(self, status: int, comment: str = "", *, data_set: bool = False) -> Command:
-        """The response to this request."""
+        """The response to this request. What is no UID by its length is not said again: it may fill a command set,
+        and an answer of bytes outside ASCII four of them, which some peers take in PDUs of a byte each.
+        """
         return Command(
             field=self.field | _RESPONSE,
-            sop_class_uid=self.sop_class_uid,
+            sop_class_uid=_said_again(self.sop_class_uid),
             responded_to=self.message_id,
             data_set=data_set,
             status=status,
             comment=comment[:64],
-            sop_instance_uid=self.sop_instance_uid,
+            sop_instance_uid=_said_again(self.sop_instance_uid),
         )
 
     def encode(self) -> bytes:
@@ -115,6 +117,10 @@ class Command:
         if found.get("message_id") is None and found.get("responded_to") is None:
             raise ProtocolViolation("a command set without a message id")
         return cls(**found)
+
+
+def _said_again(uid: str) -> str:
+    return uid if len(uid) <= LONGEST_UID else ""
 
 
 def _uid(element: int, value: str) -> bytes:

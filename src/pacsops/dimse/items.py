@@ -15,6 +15,8 @@ from pacsops.dimse.errors import ProtocolViolation
 Bytes = bytes | bytearray | memoryview
 
 INVALID_VALUE: Final = 6
+LONGEST_UID: Final = 64
+"""Bytes, PS3.5 9.1."""
 _ITEM = struct.Struct(">BxH")
 _TWO = struct.Struct(">HH")
 _MAXIMUM_LENGTH, _IMPLEMENTATION_UID, _WINDOW, _ROLE, _IMPLEMENTATION_VERSION = range(0x51, 0x56)

@@ -233,6 +233,8 @@ def _user_information(request: AssociateRequest, policy: Policy) -> UserInformat
     offered = request.user.window
     invoked = min(offered.invoked or policy.window, policy.window) if offered else 1
     identity = request.user.identity
+    proposed = {context.abstract_syntax for context in request.contexts[:MAXIMUM_CONTEXTS]}
+    roles = {role.abstract_syntax: role for role in request.user.roles if role.abstract_syntax in proposed}
     asks = policy.identity_holds is not None and identity is not None and identity.response_requested
     return UserInformation(
         maximum_length=policy.maximum_length,
@@ -240,6 +242,6 @@ def _user_information(request: AssociateRequest, policy: Policy) -> UserInformat
         implementation_version=IMPLEMENTATION_VERSION,
         window=OperationsWindow(invoked, 1) if offered else None,
         # We perform and never invoke: whoever calls is SCU and not SCP.
-        roles=tuple(Role(role.abstract_syntax, role.scu, False) for role in request.user.roles),
+        roles=tuple(Role(role.abstract_syntax, role.scu, False) for role in roles.values()),
         identity_response=b"" if asks else None,
     )

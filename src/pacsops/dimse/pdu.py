@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Final, TypeVar
 
 from pacsops.dimse.errors import ABORT_REASONS, ProtocolViolation
-from pacsops.dimse.items import INVALID_VALUE, Bytes, UserInformation, item, items, text
+from pacsops.dimse.items import INVALID_VALUE, LONGEST_UID, Bytes, UserInformation, item, items, text
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 HEADER: Final = struct.Struct(">BxI")
@@ -247,9 +247,9 @@ def _proposed(content: memoryview) -> ProposedContext:
     abstract_syntax, transfer_syntaxes = "", []
     for kind, inside in items(content[4:]):
         if kind == _ABSTRACT:
-            abstract_syntax = text(inside)
+            abstract_syntax = _uid(inside)
         elif kind == _TRANSFER:
-            transfer_syntaxes.append(text(inside))
+            transfer_syntaxes.append(_uid(inside))
     return ProposedContext(content[0], abstract_syntax, tuple(transfer_syntaxes))
 
 
@@ -259,6 +259,13 @@ def _answered(content: memoryview) -> AnsweredContext:
     # In a context that is not accepted, the transfer syntax is not significant and often is no UID at all.
     transfer_syntax = next((text(inside) for kind, inside in items(content[4:]) if kind == _TRANSFER), "")
     return AnsweredContext(content[0], content[2], transfer_syntax)
+
+
+def _uid(content: memoryview) -> str:
+    """A UID of a request: it is said again in the answer, which has to have room for it."""
+    if len(bytes(content).rstrip(b"\0 ")) > LONGEST_UID:
+        raise ProtocolViolation(f"a UID of more than {LONGEST_UID} bytes", reason=INVALID_VALUE)
+    return text(content)
 
 
 def _four(body: Bytes) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pacsops.orthanc import Echo, Modality
 
@@ -64,3 +65,16 @@ def meaning(echo: Echo, modality: Modality, local_aet: str) -> tuple[str, str] |
     elif modality.use_dicom_tls and echo.failure.kind == "aborted":
         means, then = _ADVICE["tls"]
     return means.format(**values), then.format(**values)
+
+
+def evidence_of(modality: Modality, answered: Echo) -> dict[str, Any]:
+    """Whom an echo asked, and what came of it, for a finding."""
+    failure = answered.failure
+    return {
+        "aet": modality.aet,
+        "host": modality.host,
+        "port": modality.port,
+        "milliseconds": answered.milliseconds,
+        "error_class": failure.kind if failure else None,
+        "error": failure.message if failure else None,
+    }

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from pacsops.delivery.heartbeat import Beat
 from pacsops.dimse import DimseError, Peer, verification
 from pacsops.gateway.certificates import for_destinations
-from pacsops.gateway.heartbeat import GatewayBeat
 from pacsops.orthanc import Echo, JobFailure, Modality
 from pacsops.settings import Settings
 
@@ -28,7 +28,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
 """By `verification.Outcome`."""
 
 
-def gateway_destinations(beat: GatewayBeat | None) -> dict[str, Modality]:
+def gateway_destinations(beat: Beat | None) -> dict[str, Modality]:
     """What the gateway that gave this sign of life sends to, by name; none where no gateway ever did."""
     if beat is None:
         return {}
@@ -47,7 +47,7 @@ def gateway_destinations(beat: GatewayBeat | None) -> dict[str, Modality]:
     }
 
 
-def gateway_pools(beat: GatewayBeat | None) -> dict[str, list[str]]:
+def gateway_pools(beat: Beat | None) -> dict[str, list[str]]:
     """The members of each pool of the gateway that gave this sign of life."""
     return dict(beat.detail.get("pools", {})) if beat is not None else {}
 

@@ -14,14 +14,14 @@ from typing import Any, Generic, TypeVar, overload
 from pacsops.database import Database
 from pacsops.database.migrate import require_current
 from pacsops.delivery import desk
+from pacsops.delivery.heartbeat import GATEWAY, ROUTER, Beat
 from pacsops.delivery.levels import Overdue
-from pacsops.delivery.model import DestinationHealth, RouterBeat, RoutesVersion, RoutingCounts
+from pacsops.delivery.model import DestinationHealth, RoutesVersion, RoutingCounts
 from pacsops.delivery.verification import Unverified
 from pacsops.dimse import verification
 from pacsops.doctor.gateway_destinations import gateway_destinations, gateway_pools
 from pacsops.doctor.rules import Rules, rules_in_force
 from pacsops.errors import DatabaseUnreachable, OrthancRefused, OrthancUnreachable, PacsopsError, SchemaMismatch
-from pacsops.gateway.heartbeat import GatewayBeat, gateway_beat
 from pacsops.orthanc import Echo, Modality, Orthanc, Statistics, all_modalities, echo
 from pacsops.services import Host, read_host
 from pacsops.settings import DEFAULT_ENV_FILE, Settings
@@ -264,14 +264,14 @@ class Site:
         return DestinationAnswer(outcome, ours.reason if ours.outcome == "rejected" else None)
 
     @fact
-    def beat(self) -> RouterBeat | None:
+    def beat(self) -> Beat | None:
         """the router's sign of life"""
-        return desk.router_beat(self.db)
+        return ROUTER.newest(self.db)
 
     @fact
-    def gateway_beat(self) -> GatewayBeat | None:
+    def gateway_beat(self) -> Beat | None:
         """the gateway's sign of life"""
-        return gateway_beat(self.db)
+        return GATEWAY.newest(self.db)
 
     @property
     def gateway_destinations(self) -> dict[str, Modality]:

@@ -31,12 +31,16 @@ import yaml
 
 from pacsops.delivery.verification import Method
 from pacsops.errors import GatewayConfigurationError
+from pacsops.routes.blocks import kind
+from pacsops.routes.document import compose
 from pacsops.routes.fields import UnknownField, field_named
+from pacsops.routes.problems import MAX_PROBLEMS, Problems, shown
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _AET: Final = re.compile(r"(?! )[ -\[\]-~]{1,16}(?<! )")
 """PS3.5 6.2: printable ASCII without the backslash; padding is not part of it."""
+_WHOLE: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -132,23 +136,45 @@ def read(path: Path) -> str:
 
 def parse(text: str, name: str = "gateway.yml") -> Configuration:
     """The configuration a text says; raises as `load`. `name` is for messages."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
+    of_yaml = Problems(name)
+    root = compose(text, of_yaml)
+    problems = [f"line {problem.line}: {problem.message}" for problem in of_yaml.listed()]
+    configuration = Configuration()
+    if not problems:
+        reading = _Reading()
+        content = None if root is None else _plain(root)
+        configuration = reading.configuration(content)
+        problems = reading.problems
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems[:MAX_PROBLEMS])
         raise GatewayConfigurationError(
-            f"{name}{where} is no YAML: {getattr(error, 'problem', 'unreadable')}"
-        ) from error
-    reading = _Reading()
-    configuration = reading.configuration(content)
-    if reading.problems:
-        listed = "".join(f"\n  {problem}" for problem in reading.problems)
-        raise GatewayConfigurationError(
-            f"{name} has {len(reading.problems)} problem{'s' if len(reading.problems) > 1 else ''}:{listed}",
+            f"{name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:{listed}",
             hint="docs/gateway.md says what each key takes",
         )
     return configuration
+
+
+def _plain(node: yaml.Node) -> object:
+    """What a node says: mappings, lists, text, whole numbers, true, false, None. Whatever else it could be read as
+    is text: PyYAML's own constructors raise what they like over a date or a tag that does not fit.
+    """
+    match node:
+        case yaml.MappingNode():
+            return {
+                key.value if isinstance(key, yaml.ScalarNode) else kind(key): _plain(value)
+                for key, value in node.value
+            }
+        case yaml.SequenceNode():
+            return [_plain(one) for one in node.value]
+    said = str(node.value)
+    match kind(node):
+        case "nothing":
+            return None
+        case "true or false":
+            return yaml.SafeLoader.bool_values.get(said.lower(), said)
+        case "a number" if _WHOLE.fullmatch(said):
+            return int(said)
+    return said
 
 
 class _Reading:
@@ -214,19 +240,19 @@ class _Reading:
             self.problems.append(f"{at}.members: names of destinations are wanted")
         for member in members:
             if member not in destinations:
-                self.problems.append(f"{at}.members: there is no destination {member!r}")
+                self.problems.append(f"{at}.members: there is no destination {shown(member)}")
         timeout = self._number(f"{at}.timeout", values.get("timeout", 120), 1, 86400)
         return Pool(name=name, members=tuple(members), timeout=float(timeout))
 
     def _results(self, content: object) -> Mapping[str, str]:
         values = self._mapping("results", {} if content is None else content, None)
         wrong = [key for key, value in values.items() if not isinstance(value, str)]
-        self.problems.extend(f"results.{key}: text is wanted" for key in wrong)
+        self.problems.extend(f"results.{shown(key)}: text is wanted" for key in wrong)
         for key in values:
             try:
                 field_named(key)
             except UnknownField as error:
-                self.problems.append(f"results.{key} {error}")
+                self.problems.append(f"results.{shown(key)} {error}")
         return {key: value for key, value in values.items() if isinstance(value, str)}
 
     def _mapping(self, at: str, content: object, keys: set[str] | None) -> dict[str, Any]:
@@ -235,16 +261,16 @@ class _Reading:
             return {}
         unknown = [key for key in content if keys is not None and key not in keys]
         self.problems.extend(
-            f"{at}: unknown key {key!r}; there are {', '.join(sorted(keys or ()))}" for key in unknown
+            f"{at}: unknown key {shown(key)}; there are {', '.join(sorted(keys or ()))}" for key in unknown
         )
-        return {str(key): value for key, value in content.items()}
+        return content
 
     def _named(self, at: str, content: object) -> Iterator[tuple[str, object]]:
         for name, said in self._mapping(at, {} if content is None else content, None).items():
             if _NAME.fullmatch(name):
                 yield name, said
             else:
-                self.problems.append(f"{at}: {name!r} is no name: letters, digits, _ and -, 64 at most")
+                self.problems.append(f"{at}: {shown(name)} is no name: letters, digits, _ and -, 64 at most")
 
     def _list(self, at: str, content: object) -> list[Any]:
         if content is None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from pacsops import __version__
 from pacsops.database import Database
+from pacsops.delivery.heartbeat import GATEWAY
 from pacsops.errors import DatabaseUnreachable
 from pacsops.gateway.configuration import Configuration
 from pacsops.gateway.destinations import SpoolOutlet, set_terms
-from pacsops.gateway.heartbeat import beat, withdraw
 from pacsops.gateway.probes import Probes
 from pacsops.gateway.verify import Verifier
 from pacsops.observe.logs import EventLog
@@ -57,7 +57,7 @@ class Forwarder(SendingThread):
         """End associations, and give back what they were for."""
         super().stop()
         with suppress(DatabaseUnreachable):
-            withdraw(self._database, self.worker)
+            GATEWAY.withdraw(self._database, self.worker)
 
     def _further(self, forwarding: Forwarding, ledger: Ledger) -> Mapping[str, Step]:
         probes = Probes(self._configuration, self._spool_outlet, ledger, _LOG, forwarding.wake.set)
@@ -71,7 +71,7 @@ class Forwarder(SendingThread):
             return _TERMS_SECONDS
 
         async def sign_of_life() -> float:
-            await ledger.do(beat, self.worker, self._detail())
+            await ledger.do(GATEWAY.beat, self.worker, self._detail())
             return _BEAT_SECONDS
 
         return {"probe": probes.step, "verify": verifier.step, "terms": terms, "beat": sign_of_life}

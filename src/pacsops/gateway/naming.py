@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pacsops.delivery.heartbeat import Beat
 from pacsops.gateway.configuration import Configuration, load
-from pacsops.gateway.heartbeat import GatewayBeat
 from pacsops.settings import Settings
 
 
@@ -18,12 +18,12 @@ def configuration_here(settings: Settings) -> Configuration | None:
     return load(settings.gateway_file) if settings.gateway_file.exists() else None
 
 
-def names_of(beat: GatewayBeat | None) -> frozenset[str] | None:
+def names_of(beat: Beat | None) -> frozenset[str] | None:
     """As the gateway that gave this sign of life had it; None: there never was one."""
     return None if beat is None else frozenset([*beat.detail.get("destinations", {}), *beat.detail.get("pools", {})])
 
 
-def known_names(settings: Settings, beat: Callable[[], GatewayBeat | None]) -> frozenset[str] | None:
+def known_names(settings: Settings, beat: Callable[[], Beat | None]) -> frozenset[str] | None:
     """Names of destinations and pools, from this host's gateway.yml, else from the gateway itself; None: not known.
 
     Raises:

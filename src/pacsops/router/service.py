@@ -9,9 +9,9 @@ from contextlib import suppress
 from pacsops import __version__
 from pacsops.database import Database
 from pacsops.database.migrate import wait_until_current
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.delivery.loop import Loop
 from pacsops.delivery.routes_watch import RoutesWatch
-from pacsops.delivery.versions import beat, withdraw
 from pacsops.errors import DatabaseUnreachable
 from pacsops.observe.logs import EventLog, write_to
 from pacsops.orthanc import Orthanc
@@ -97,7 +97,7 @@ class Router:
         self._probes.close()
         self._verifier.close()
         with suppress(DatabaseUnreachable):
-            withdraw(self.site.database, self.site.worker)
+            ROUTER.withdraw(self.site.database, self.site.worker)
         _LOG.info("router_stopped", worker=self.site.worker)
 
     def _beat(self) -> float:
@@ -111,7 +111,7 @@ class Router:
             "trouble": {loop.name: loop.trouble for loop in self._loops if loop.trouble}
             | {f"direct {name}": words for name, words in self._direct.trouble.items()},
         }
-        beat(self.site.database, self.site.worker, detail)
+        ROUTER.beat(self.site.database, self.site.worker, detail)
         return _BEAT_SECONDS
 
 

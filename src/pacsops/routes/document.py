@@ -1,4 +1,4 @@
-"""The text of a routes.yml as a tree of YAML nodes, within bounds that hold for hostile text too.
+"""A text of YAML, such as routes.yml, as a tree of nodes, within bounds that hold for hostile text too.
 
 Nothing is ever constructed from a tag such as `!!python/object`: the tree holds text and positions only.
 """
@@ -32,7 +32,7 @@ def position(mark: Mark | None) -> Position:
 
 
 def compose(text: str, problems: Problems) -> yaml.Node | None:
-    """The root node. None when there is none, for which `problems` then has the reason."""
+    """The root node. None when there is none: `problems` then has the reason, unless the text is empty."""
     try:
         encoded = text.encode()
     except UnicodeEncodeError as error:
@@ -54,8 +54,6 @@ def compose(text: str, problems: Problems) -> yaml.Node | None:
         at = position(error.problem_mark or error.context_mark)
         problems.add(at, f"this is not valid YAML: {_in_plain_words(error, text, at)}")
         return None
-    if root is None:
-        problems.add(Position(1, 1), "the file is empty; to route nothing write `routes: []`")
     return root
 
 

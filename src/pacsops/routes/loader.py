@@ -44,6 +44,7 @@ MAX_DESTINATION_NAME = 64
 MAX_PATTERN = 1000
 """Characters of a regular expression."""
 LONGEST_DELIVERY = "30d"
+EMPTY = "the file is empty; to route nothing write `routes: []`"
 MATCH_EVERYTHING = 'match: {modality: {matches: ".*"}}'
 
 _Destinations = Mapping[Source, Collection[str] | None]
@@ -104,6 +105,8 @@ def load_routes(
     """
     problems = Problems(name)
     root = compose(text, problems)
+    if root is None and not problems:
+        problems.add(Position(1, 1), EMPTY)
     known = {Source.ORTHANC: destinations, Source.GATEWAY: gateway_destinations}
     routes = _routes(root, problems, known) if root is not None else []
     if problems:
@@ -115,7 +118,7 @@ def _routes(root: yaml.Node, problems: Problems, destinations: _Destinations) ->
     report = report_of(problems, None)
     if not is_mapping(root):
         if kind(root) == "nothing":
-            report(start(root), "the file is empty; to route nothing write `routes: []`")
+            report(start(root), EMPTY)
         else:
             report(start(root), f"the file is {kind(root)}, expected `routes:` with a list under it")
         return []

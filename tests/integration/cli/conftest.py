@@ -23,11 +23,12 @@ from pacsops.cli.main import orthanc as orthanc_command
 from pacsops.database import Database
 from pacsops.delivery import desk, outcomes
 from pacsops.delivery.claims import claim
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.delivery.model import Delivery, ErrorClass
 from pacsops.delivery.planner import StudyIdentity
 from pacsops.delivery.retry import Failure
 from pacsops.delivery.studies import Evaluation, evaluated
-from pacsops.delivery.versions import beat, note_routes
+from pacsops.delivery.versions import note_routes
 from pacsops.routes import RetryPolicy, Route, Selection, load_routes
 from pacsops.settings import Settings
 
@@ -170,7 +171,7 @@ class Site:
         note_routes(self.database, hash_=table.hash, text=text, accepted=True, problems=[])
 
     def router_is_alive(self, **detail: Any) -> None:
-        beat(self.database, "host:1", detail)
+        ROUTER.beat(self.database, "host:1", detail)
 
     def promise(
         self,

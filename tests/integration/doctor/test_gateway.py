@@ -15,8 +15,8 @@ from tests.support.orthanc import OrthancServer
 from tests.support.peers import Peer
 
 from pacsops.delivery import breaker
+from pacsops.delivery.heartbeat import GATEWAY
 from pacsops.delivery.planner import StudyIdentity, plan
-from pacsops.gateway.heartbeat import beat, withdraw
 from pacsops.gateway.last_good import keep
 from pacsops.words import moment
 
@@ -29,7 +29,7 @@ def says(site: Site, *peers: Peer, **detail: Any) -> None:
     destinations = {
         peer.aet: {"host": "127.0.0.1", "port": peer.port, "aet": peer.aet, "tls": False} for peer in peers
     }
-    beat(site.database, "edge:1:a", {"aet": "EDGE", "destinations": destinations, **detail})
+    GATEWAY.beat(site.database, "edge:1:a", {"aet": "EDGE", "destinations": destinations, **detail})
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_gateway_that_is_down_is_an_error(
 ) -> None:
     receiver.stop()
     says(site)
-    withdraw(site.database, "edge:1:a")
+    GATEWAY.withdraw(site.database, "edge:1:a")
 
     found = examined(cli, "gateway")
 
@@ -241,7 +241,7 @@ def test_a_route_of_the_gateway_to_what_the_gateway_does_not_know_is_an_error(
 ) -> None:
     names = {"destinations": {"PACS": {"host": "127.0.0.1", "port": 104, "aet": "PACS", "tls": False}}}
     site.routes_in_force(routes(of_gateway("a", "PACS"), of_gateway("b", "AI"), of_gateway("c", "ARCHIV")))
-    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": {"AI": []}, **names})
+    GATEWAY.beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": {"AI": []}, **names})
 
     found = examined(cli, "routes-destinations").of("routes-destinations")
 
@@ -249,7 +249,7 @@ def test_a_route_of_the_gateway_to_what_the_gateway_does_not_know_is_an_error(
     assert found["message"].startswith("routes.yml: unknown destination 'ARCHIV' to the gateway")
     assert "gateway_destinations or gateway_pools in the inventory" in found["recommendation"]
     assert found["evidence"] == {"named_by": ["c"], "known": ["AI", "PACS"]}
-    beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": {"AI": [], "ARCHIV": []}, **names})
+    GATEWAY.beat(site.database, "edge:1:a", {"aet": "EDGE", "pools": {"AI": [], "ARCHIV": []}, **names})
     assert examined(cli, "routes-destinations").ill == set()
 
 

@@ -17,8 +17,8 @@ from tests.support.network import eventually, free_port
 from tests.support.spool import SpooledGateway, a_gateway_route
 from tests.support.studies import a_study
 
+from pacsops.delivery.heartbeat import GATEWAY
 from pacsops.delivery.routes_watch import RoutesWatch
-from pacsops.gateway.heartbeat import gateway_beat
 from pacsops.gateway.spool import HINTS
 from pacsops.routes import RouteTable, Source
 from pacsops.settings import Settings
@@ -161,7 +161,7 @@ def test_restarted_beside_broken_files_it_goes_on_with_the_last_good_ones_and_sa
     eventually(lambda: spooled.promised() == {("all", "PACS"): set(names)}, within=60)
     assert "configuration_kept" in forwarder.log
     assert "config_kept" in forwarder.log
-    beat = gateway_beat(spooled.database)
+    beat = GATEWAY.newest(spooled.database)
     assert beat is not None
     assert list(beat.detail["destinations"]) == ["PACS"]
     assert "destinations: a mapping is wanted" in beat.detail["configuration"]["rejected"]

@@ -8,6 +8,7 @@ from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study, results_for
 
 from pacsops.delivery import desk
+from pacsops.delivery.heartbeat import ROUTER
 from pacsops.delivery.model import Event, Status
 
 
@@ -106,10 +107,10 @@ def test_a_tag_orthanc_does_not_index_decides_too(site: RoutedSite) -> None:
 def test_a_router_that_was_stopped_is_not_said_to_run(site: RoutedSite) -> None:
     site.routes()
     site.start()
-    eventually(lambda: (beat := desk.router_beat(site.database)) and beat.alive, what="a sign of life")
+    eventually(lambda: (beat := ROUTER.newest(site.database)) and beat.alive, what="a sign of life")
 
     site.stop()
 
-    beat = desk.router_beat(site.database)
+    beat = ROUTER.newest(site.database)
     assert beat is not None
     assert not beat.alive

@@ -84,6 +84,13 @@ def test_an_answer_names_what_it_answers() -> None:
     )
 
 
+def test_what_is_longer_than_any_uid_is_not_said_again() -> None:
+    long = Command(field=Operation.C_STORE, sop_class_uid="1" * 65, message_id=7, sop_instance_uid="1" * 30_000)
+
+    assert long.answer(0x0117) == Command(field=0x8001, responded_to=7, status=0x0117)
+    assert STORE.answer(0).sop_instance_uid == "1.2.3"
+
+
 numbers = st.none() | st.integers(0, 0xFFFF)
 uids = st.from_regex(r"([0-9.]{1,64})?", fullmatch=True)
 commands = st.builds(

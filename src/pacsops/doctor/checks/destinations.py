@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from pacsops.delivery import desk, intake
 from pacsops.delivery.model import DestinationHealth, Status
 from pacsops.doctor.check import Section, check
 from pacsops.doctor.destination_state import SLOW_MS, destination_states
-from pacsops.doctor.echo_meaning import meaning
+from pacsops.doctor.echo_meaning import evidence_of, meaning
 from pacsops.doctor.finding import Figure, Finding, Fix, error, ok, unseen, warning
 from pacsops.doctor.rules import Rules
 from pacsops.doctor.side_by_side import side_by_side
@@ -49,15 +48,7 @@ def _judged(site: Site, modality: Modality, answered: DestinationAnswer | Pacsop
         return unseen(str(answered), answered.hint, subject=modality.name)
     outcome, rejection = answered.echo, answered.rejection
     where = f"{modality.name} ({modality.host}:{modality.port})"
-    evidence: dict[str, Any] = {
-        "aet": modality.aet,
-        "host": modality.host,
-        "port": modality.port,
-        "milliseconds": outcome.milliseconds,
-        "error_class": outcome.failure.kind if outcome.failure else None,
-        "error": outcome.failure.message if outcome.failure else None,
-        "rejection": rejection,
-    }
+    evidence = {**evidence_of(modality, outcome), "rejection": rejection}
     test = f"`orthanc test-destination {modality.name}`"
     if outcome.failure is None:
         figures = (Figure(f"echo_{modality.name}", outcome.milliseconds / 1000, "s"),)

@@ -11,7 +11,7 @@ from typing import Any
 from pacsops.dimse import verification
 from pacsops.doctor.check import Section, check
 from pacsops.doctor.destination_state import SLOW_MS
-from pacsops.doctor.echo_meaning import meaning
+from pacsops.doctor.echo_meaning import evidence_of, meaning
 from pacsops.doctor.finding import Figure, Finding, error, ok, unseen, warning
 from pacsops.doctor.gateway_destinations import ECHO_TIMEOUT, echo_as_gateway
 from pacsops.doctor.side_by_side import side_by_side
@@ -100,16 +100,13 @@ def _forwarder(site: Site) -> Iterator[Finding]:
             last_beat_at=beat.beat_at if beat else None,
         )
         return
-    held_up: dict[str, list[str]] = {}
-    for duty, trouble in beat.detail.get("trouble", {}).items():
-        held_up.setdefault(trouble, []).append(repr(duty))
-    for trouble, duties in held_up.items():
+    for trouble, duties in beat.held_up.items():
         yield warning(
             f"The gateway cannot do its {'duty' if len(duties) == 1 else 'duties'} {', '.join(duties)}: {trouble}.",
             "it tries again by itself; `orthanc logs --service gateway --errors`",
             subject=", ".join(duties),
         )
-    if not held_up:
+    if not beat.held_up:
         up = lasting((now() - beat.started_at).total_seconds())
         yield ok(f"the gateway's forwarder runs, up for {up} ({beat.instance})", subject="forwarder")
 
@@ -175,14 +172,7 @@ def gateway_destinations(site: Site) -> Iterator[Finding]:
 
 def _judged(site: Site, modality: Modality, answered: Echo) -> Finding:
     where = f"{modality.name} ({modality.host}:{modality.port}), from the gateway"
-    evidence: dict[str, Any] = {
-        "aet": modality.aet,
-        "host": modality.host,
-        "port": modality.port,
-        "milliseconds": answered.milliseconds,
-        "error_class": answered.failure.kind if answered.failure else None,
-        "error": answered.failure.message if answered.failure else None,
-    }
+    evidence = evidence_of(modality, answered)
     if answered.failure is not None:
         meant = meaning(answered, modality, site.settings.gateway_aet)
         return error(

@@ -49,10 +49,7 @@ def router(site: Site) -> Iterator[Finding]:
             **evidence,
         )
         return
-    held_up: dict[str, list[str]] = {}
-    for duty, trouble in beat.detail.get("trouble", {}).items():
-        held_up.setdefault(trouble, []).append(repr(duty))
-    for trouble, duties in held_up.items():
+    for trouble, duties in beat.held_up.items():
         yield warning(
             f"The router cannot do its {'duty' if len(duties) == 1 else 'duties'} {', '.join(duties)}: {trouble}.",
             "it tries again by itself; `orthanc logs --service router --errors`",
@@ -60,7 +57,7 @@ def router(site: Site) -> Iterator[Finding]:
             state="running",
             **evidence,
         )
-    if not held_up:
+    if not beat.held_up:
         up = lasting((now() - beat.started_at).total_seconds())
         yield ok(f"the router runs, up for {up} ({beat.instance})", state="running", **evidence)
 
