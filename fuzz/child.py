@@ -14,7 +14,8 @@ from pathlib import Path
 import atheris
 
 # What reads the bytes is instrumented; pydicom, of which we use the dictionary, is not: it would only be slow.
-with atheris.instrument_imports(include=["pacsops.dimse", "pacsops.dicom", "pacsops.gateway", "pacsops.routes"]):
+_READERS = ["pacsops.dimse", "pacsops.dicom", "pacsops.gateway", "pacsops.routes", "yaml"]
+with atheris.instrument_imports(include=_READERS):
     from fuzz.targets import targets
 
 

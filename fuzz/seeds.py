@@ -151,10 +151,12 @@ def _pdu() -> Iterator[bytes]:
         identity_response=b"ticket",
     )
     request = AssociateRequest(called_aet="A", calling_aet="B", contexts=REQUEST.contexts, user=everything)
+    roles = tuple(Role(f"{number:04}", True, True) for number in range(5460))  # as many as have room
     many = tuple(ProposedContext(2 * number + 1, CT, (EXPLICIT,)) for number in range(128))
     for pdu in (
         request,
         AssociateRequest(called_aet="A", calling_aet="B", contexts=many, user=everything),
+        AssociateRequest(called_aet="A", calling_aet="B", contexts=many, user=UserInformation(roles=roles)),
         ACCEPTANCE,
         AssociateReject(2, 3, 2),
         ReleaseRequest(),
