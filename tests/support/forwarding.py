@@ -203,7 +203,7 @@ class ForwardingSite:
         assert found is not None
         return found
 
-    def wait_for(self, number: int, status: Status, *, within: float = 25) -> Delivery:
+    def wait_for(self, number: int, status: Status, *, within: float = 40) -> Delivery:
         """Until the delivery is in this state."""
         try:
             eventually(lambda: self.delivery(number).status == status, within=within)

@@ -43,7 +43,7 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def eventually(probe: Callable[[], T], *, within: float = 15.0, what: str = "it") -> T:
+def eventually(probe: Callable[[], T], *, within: float = 30.0, what: str = "it") -> T:
     """The first true value of `probe`, asked every 20 ms for `within` seconds; else AssertionError."""
     deadline = time.monotonic() + within
     while True:

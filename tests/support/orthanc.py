@@ -203,7 +203,7 @@ class OrthancServer:
     def delete_study(self, study_id: str) -> None:
         self._request("DELETE", f"/studies/{study_id}")
 
-    def stable(self, study_id: str, *, within: float = 10) -> None:
+    def stable(self, study_id: str, *, within: float = 30) -> None:
         """Wait until Orthanc calls the study stable."""
         eventually(
             lambda: self._request("GET", f"/studies/{study_id}").json()["IsStable"],

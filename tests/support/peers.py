@@ -122,7 +122,7 @@ class Peer:
         """How Orthanc should know it; by its AE title unless named."""
         return _modality(self, name)
 
-    def wait_for(self, count: int, *, within: float = 20) -> list[Received]:
+    def wait_for(self, count: int, *, within: float = 40) -> list[Received]:
         """Until `count` instances have arrived."""
         eventually(lambda: len(self.received) >= count, within=within, what=f"{self.aet} receiving {count} instances")
         return self.received

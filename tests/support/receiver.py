@@ -112,7 +112,7 @@ class ReceivingHost:
         listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(child) for child in listed.split()]
 
-    def wait_for_process(self, *, within: float = 20) -> int:
+    def wait_for_process(self, *, within: float = 40) -> int:
         """Until the process has ended by itself; its exit status."""
         assert self._process is not None
         status = self._process.wait(timeout=within)

@@ -113,7 +113,7 @@ class RoutedSite:
                 stderr=log,
             )
 
-    def wait_for_process(self, *, within: float = 20) -> int:
+    def wait_for_process(self, *, within: float = 40) -> int:
         """Until the process has ended by itself; its exit status."""
         assert self._process is not None
         status = self._process.wait(timeout=within)
@@ -143,7 +143,7 @@ class RoutedSite:
     def events(self, study_id: str) -> list[Event]:
         return [event.event for event in desk.timeline(self.database, study_id)]
 
-    def wait_for(self, status: Status, count: int = 1, *, within: float = 25, **wanted: Any) -> list[Delivery]:
+    def wait_for(self, status: Status, count: int = 1, *, within: float = 40, **wanted: Any) -> list[Delivery]:
         """Until exactly `count` deliveries are in this state, and none is in another."""
 
         def settled() -> list[Delivery] | None:

@@ -21,11 +21,11 @@ def test_a_changed_file_is_in_force_within_seconds_and_without_a_restart(site: R
         names = site.destination(old), site.destination(new)
         site.routes(a_route("all", names[0]))
         site.start()
-        eventually(lambda: desk.routes_in_force(site.database), within=5, what="the first routes")
+        eventually(lambda: desk.routes_in_force(site.database), what="the first routes")
 
         site.routes(a_route("all", names[1]))
 
-        eventually(lambda: "NEW" in desk.routes_in_force(site.database).text, within=5, what="the new routes")  # type: ignore[union-attr]
+        eventually(lambda: "NEW" in desk.routes_in_force(site.database).text, what="the new routes")  # type: ignore[union-attr]
         study = a_study().with_series("CT")
         study.in_(site.orthanc)
         site.wait_for(Status.SUCCESS)
