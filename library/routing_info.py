@@ -140,13 +140,14 @@ def look(params: Mapping[str, Any]) -> dict[str, Any]:
     from pacsops.database import Database  # noqa: PLC0415 - after require_pacsops
     from pacsops.database.migrate import require_current  # noqa: PLC0415
     from pacsops.delivery import desk  # noqa: PLC0415
+    from pacsops.delivery.heartbeat import ROUTER  # noqa: PLC0415
     from pacsops.delivery.model import WAITING, Status  # noqa: PLC0415
 
     database = Database(settings_of(params), application="ansible routing_info")
     require_current(database)
     since = datetime.now(UTC) - timedelta(hours=params["since_hours"])
     limit = params["limit"]
-    in_force, newest, beat = (read(database) for read in (desk.routes_in_force, desk.newest_routes, desk.router_beat))
+    in_force, newest, beat = (read(database) for read in (desk.routes_in_force, desk.newest_routes, ROUTER.newest))
     return {
         "counts": plain(asdict(desk.counts(database, since))),
         "pending": [plain(each.as_dict()) for each in desk.deliveries(database, statuses=WAITING, limit=limit)],
