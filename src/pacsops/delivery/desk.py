@@ -21,6 +21,7 @@ from pacsops.delivery.model import (
     Delivery,
     DestinationHealth,
     Event,
+    Method,
     RoutingCounts,
     Status,
     StudyRecord,
@@ -30,7 +31,7 @@ from pacsops.delivery.model import (
 from pacsops.delivery.nightly import last_reconciliation
 from pacsops.delivery.states import CANCEL, FORCED_RETRY, RETRY, SKIP, Transition
 from pacsops.delivery.timeline import record_all
-from pacsops.delivery.verification import Method, methods, set_verification, unverified
+from pacsops.delivery.verification import methods, set_verification, unverified
 from pacsops.delivery.versions import newest_routes, previous_routes, routes_in_force
 from pacsops.errors import AmbiguousStudy, UnknownStudy
 

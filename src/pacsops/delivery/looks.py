@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pacsops.database import Database
 from pacsops.delivery import verification
-from pacsops.delivery.verification import Delivered, Method
+from pacsops.delivery.model import Method
+from pacsops.delivery.verification import Delivered
 from pacsops.errors import DestinationMute
 from pacsops.observe.logs import EventLog
 from pacsops.routes import Source

@@ -102,6 +102,16 @@ class Event(StrEnum):
     CONFIG_REJECTED = "config_rejected"
 
 
+class Method(StrEnum):
+    """How a destination is asked for what it took."""
+
+    NONE = "none"
+    FIND = "find"
+    """C-FIND for the images of each series (PS3.4 C.4.1)."""
+    STORAGE_COMMITMENT = "storage_commitment"
+    """It is asked to take the images into its keeping (PS3.4 annex J)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One row of routing_state, for reading. Times are timezone-aware UTC."""

@@ -10,13 +10,12 @@ import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from types import MappingProxyType
 
 from pacsops.database import Database, Transaction
 from pacsops.database.pool import Row
 from pacsops.delivery import breaker, sql
-from pacsops.delivery.model import ErrorClass, Event, Status
+from pacsops.delivery.model import ErrorClass, Event, Method, Status
 from pacsops.delivery.retry import Failure, Wait, next_attempt
 from pacsops.delivery.states import LACK, LOSE
 from pacsops.delivery.timeline import record
@@ -46,16 +45,6 @@ _ASKED_BY: Mapping[str, str] = MappingProxyType({"orthanc": "verify", "gateway":
 _MOST_TRIES = 10
 _LONGEST_PAUSE_SECONDS = 3600.0
 _LEASE_SECONDS = 900.0
-
-
-class Method(StrEnum):
-    """How a destination is asked for what it took."""
-
-    NONE = "none"
-    FIND = "find"
-    """C-FIND for the images of each series (PS3.4 C.4.1)."""
-    STORAGE_COMMITMENT = "storage_commitment"
-    """It is asked to take the images into its keeping (PS3.4 annex J)."""
 
 
 @dataclass(frozen=True, slots=True)

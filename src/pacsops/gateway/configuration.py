@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import yaml
 
-from pacsops.delivery.verification import Method
+from pacsops.delivery.model import Method
 from pacsops.errors import GatewayConfigurationError
 from pacsops.routes.blocks import kind
 from pacsops.routes.document import compose

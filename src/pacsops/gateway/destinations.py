@@ -7,8 +7,7 @@ from typing import Final
 
 from pacsops.database import Database
 from pacsops.delivery import breaker, verification
-from pacsops.delivery.model import ErrorClass
-from pacsops.delivery.verification import Method
+from pacsops.delivery.model import ErrorClass, Method
 from pacsops.dimse import Peer
 from pacsops.errors import UnknownDestination
 from pacsops.gateway.certificates import for_destinations

@@ -6,7 +6,8 @@ import asyncio
 
 from pacsops.delivery import looks, verification
 from pacsops.delivery.looks import Compared
-from pacsops.delivery.verification import Delivered, Method
+from pacsops.delivery.model import Method
+from pacsops.delivery.verification import Delivered
 from pacsops.dimse.presence import Finder
 from pacsops.errors import DestinationMute
 from pacsops.gateway.presence import Index, identified

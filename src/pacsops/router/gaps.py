@@ -9,7 +9,8 @@ from typing import Any
 
 from pacsops.database import Database
 from pacsops.delivery import looks, verification
-from pacsops.delivery.verification import Delivered, Method
+from pacsops.delivery.model import Method
+from pacsops.delivery.verification import Delivered
 from pacsops.dimse.presence import Finder, Identified
 from pacsops.errors import DestinationMute
 from pacsops.orthanc.presence import finder, identified

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from pacsops.delivery import looks, verification
 from pacsops.delivery.looks import Compared
-from pacsops.delivery.verification import Delivered, Method
+from pacsops.delivery.model import Method
+from pacsops.delivery.verification import Delivered
 from pacsops.dimse.presence import Finder, Identified
 from pacsops.errors import DestinationMute
 from pacsops.observe.logs import EventLog

@@ -13,10 +13,9 @@ from tests.support.studies import StudyBuilder, a_study
 
 from pacsops.delivery import desk, outcomes, verification
 from pacsops.delivery.claims import claim
-from pacsops.delivery.model import Event, Status
+from pacsops.delivery.model import Event, Method, Status
 from pacsops.delivery.planner import StudyIdentity, plan
 from pacsops.delivery.studies import Evaluation, evaluated
-from pacsops.delivery.verification import Method
 from pacsops.orthanc import Orthanc, ensure
 from pacsops.routes import RetryPolicy, Route, Selection
 

@@ -41,10 +41,10 @@ from pacsops.database.pool import Row
 from pacsops.delivery import breaker, claims, desk, outcomes, verification
 from pacsops.delivery.claims import Claim
 from pacsops.delivery.desk import DeliveryFilter
-from pacsops.delivery.model import OPEN, ErrorClass, Status
+from pacsops.delivery.model import OPEN, ErrorClass, Method, Status
 from pacsops.delivery.retry import Failure
 from pacsops.delivery.states import FORCED_RETRY, RETRY, allowed
-from pacsops.delivery.verification import Delivered, Method
+from pacsops.delivery.verification import Delivered
 from pacsops.routes import Backoff, RetryPolicy
 
 CONCURRENCY = {"NARROW": 1, "WIDE": 2}

@@ -21,8 +21,7 @@ from tests.support.deliveries import (
 from pacsops.database import Database
 from pacsops.delivery import breaker, desk, outcomes, verification
 from pacsops.delivery.desk import DeliveryFilter
-from pacsops.delivery.model import Event, Status
-from pacsops.delivery.verification import Method
+from pacsops.delivery.model import Event, Method, Status
 from pacsops.routes import RetryPolicy
 
 THRICE = RetryPolicy(max_attempts=3, initial_delay=3600)

@@ -18,8 +18,7 @@ from tests.support.network import eventually
 from tests.support.peers import Peer
 
 from pacsops.delivery import desk, verification
-from pacsops.delivery.model import Delivery, Event, Status
-from pacsops.delivery.verification import Method
+from pacsops.delivery.model import Delivery, Event, Method, Status
 from pacsops.dimse import Timeouts
 from pacsops.gateway import presence, verify
 

@@ -13,8 +13,7 @@ from tests.support.router import RoutedSite, a_route
 from tests.support.studies import a_study
 
 from pacsops.delivery import desk, verification
-from pacsops.delivery.model import Delivery, Event, Status
-from pacsops.delivery.verification import Method
+from pacsops.delivery.model import Delivery, Event, Method, Status
 from pacsops.orthanc import ensure
 from pacsops.router import verify
 

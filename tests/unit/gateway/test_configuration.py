@@ -12,9 +12,14 @@ from pacsops.gateway.configuration import Configuration, parse
 WORKER = "{host: 10.9.0.11, port: 11112, aet: AI1}"
 
 
-@pytest.mark.parametrize("text", ["", "# nothing yet\n", "null", "{}"])
-def test_an_empty_file_names_nobody(text: str) -> None:
-    assert parse(text) == Configuration()
+def test_an_empty_mapping_names_nobody() -> None:
+    assert parse("{}") == Configuration()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "null"])
+def test_an_empty_file_is_what_a_full_disk_leaves_and_is_refused(text: str) -> None:
+    with pytest.raises(GatewayConfigurationError, match="the file: a mapping is wanted"):
+        parse(text)
 
 
 @pytest.mark.parametrize(

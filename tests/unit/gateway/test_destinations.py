@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pacsops.delivery.verification import Method
+from pacsops.delivery.model import Method
 from pacsops.errors import GatewayConfigurationError
 from pacsops.gateway.configuration import parse
 
