@@ -70,15 +70,10 @@ class Database:
         try:
             yield Transaction(connection)
             connection.commit()
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            self.close()
-            if error.pgcode and not error.pgcode.startswith(("08", "57P")):
-                # A lock or a statement that took too long, a deadlock, a full disk: tried again like an outage.
-                raise DatabaseUnreachable(f"{self._where} gave up: {_first_line(error)}", hint=self._hint) from error
-            raise DatabaseUnreachable(
-                f"the connection to {self._where} broke: {_first_line(error)}", hint=self._hint
-            ) from error
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, psycopg2.Error) and _breaks(error):
+                self.close()
+                raise self._unreachable(error) from error
             with suppress(psycopg2.Error):
                 connection.rollback()
             if connection.closed:
@@ -92,6 +87,12 @@ class Database:
         if connection is not None:
             with suppress(psycopg2.Error):
                 connection.close()
+
+    def _unreachable(self, error: psycopg2.Error) -> DatabaseUnreachable:
+        if error.pgcode and not error.pgcode.startswith(("08", "57P")):
+            # A lock or a statement that took too long, a deadlock, a full disk: tried again like an outage.
+            return DatabaseUnreachable(f"{self._where} gave up: {_first_line(error)}", hint=self._hint)
+        return DatabaseUnreachable(f"the connection to {self._where} broke: {_first_line(error)}", hint=self._hint)
 
     @property
     def _where(self) -> str:
@@ -134,6 +135,16 @@ class Database:
                 hint=f"check POSTGRES_USER and POSTGRES_PASSWORD in {settings.env_file}" if refused else self._hint,
             ) from error
         return connection
+
+
+def _breaks(error: psycopg2.Error) -> bool:
+    """Whether the connection is lost, or the server gave up.
+
+    libpq's own words, when a server vanishes in the middle of an answer, come as a bare DatabaseError without a code.
+    """
+    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or (
+        type(error) is psycopg2.DatabaseError and error.pgcode is None
+    )
 
 
 def _encryption(settings: Settings) -> dict[str, Any]:
