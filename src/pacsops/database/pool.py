@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg2
 import psycopg2.extensions
@@ -73,7 +73,7 @@ class Database:
         except BaseException as error:
             if isinstance(error, psycopg2.Error) and _breaks(error):
                 self.close()
-                raise self._unreachable(error) from error
+                self._give_up(error)
             with suppress(psycopg2.Error):
                 connection.rollback()
             if connection.closed:
@@ -88,11 +88,13 @@ class Database:
             with suppress(psycopg2.Error):
                 connection.close()
 
-    def _unreachable(self, error: psycopg2.Error) -> DatabaseUnreachable:
+    def _give_up(self, error: psycopg2.Error) -> NoReturn:
         if error.pgcode and not error.pgcode.startswith(("08", "57P")):
             # A lock or a statement that took too long, a deadlock, a full disk: tried again like an outage.
-            return DatabaseUnreachable(f"{self._where} gave up: {_first_line(error)}", hint=self._hint)
-        return DatabaseUnreachable(f"the connection to {self._where} broke: {_first_line(error)}", hint=self._hint)
+            raise DatabaseUnreachable(f"{self._where} gave up: {_first_line(error)}", hint=self._hint) from error
+        raise DatabaseUnreachable(
+            f"the connection to {self._where} broke: {_first_line(error)}", hint=self._hint
+        ) from error
 
     @property
     def _where(self) -> str:
