@@ -24,6 +24,8 @@ from pacsops.dimse import (
     Timeouts,
     request_association,
 )
+from pacsops.dimse.items import LONGEST_UID
+from pacsops.dimse.negotiation import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from pacsops.dimse.presence import OFFER, Identified
 from pacsops.errors import DestinationMute, UnknownDestination
 from pacsops.sending.ledger import Ledger
@@ -35,10 +37,7 @@ LONGEST_SECONDS = 120.0
 """For a question and all of its answer."""
 MOST_MATCHES: Final = 100_000
 """Of one question that are read: what is not among them is asked for by name."""
-_EXPLICIT: Final = "1.2.840.10008.1.2.1"
-_IMPLICIT: Final = "1.2.840.10008.1.2"
 _SOP_INSTANCE_UID: Final = 0x00080018
-_LONGEST_UID: Final = 64
 
 
 def identified(database: Database, ids: Collection[str]) -> tuple[list[Identified], bool]:
@@ -101,13 +100,13 @@ class Index:
     async def _ask(self, study_uid: str, series_uid: str, sop_uids: Sequence[str]) -> set[str]:
         association = await self._open()
         _, syntax = association.agreed.context_for(STUDY_ROOT_FIND)
-        question = _identifier(study_uid, series_uid, sop_uids, explicit=syntax == _EXPLICIT)
+        question = _identifier(study_uid, series_uid, sop_uids, explicit=syntax == EXPLICIT_VR_LITTLE_ENDIAN)
         found: set[str] = set()
         matches = 0
         async with association.find(STUDY_ROOT_FIND, question) as query:
             async for match in query:
                 told = read_header(match.identifier, syntax, {_SOP_INSTANCE_UID}).get("SOPInstanceUID", "")
-                if 0 < len(told) <= _LONGEST_UID:
+                if 0 < len(told) <= LONGEST_UID:
                     found.add(told)
                 matches += 1
                 if matches == MOST_MATCHES:
@@ -123,7 +122,7 @@ class Index:
             self._association = await request_association(
                 target.peer,
                 target.calling_aet,
-                [Context(STUDY_ROOT_FIND, (_EXPLICIT, _IMPLICIT))],
+                [Context(STUDY_ROOT_FIND, (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN))],
                 Terms(timeouts=TIMEOUTS),
             )
         return self._association
