@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Generator, Iterator
 
@@ -29,6 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 _LOG_TAIL = 6000  # characters
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that is run within a test says where logs go: the next test shall not hear of it."""
+    logger = logging.getLogger("pacsops")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

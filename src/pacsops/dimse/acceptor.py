@@ -162,7 +162,8 @@ class Acceptor:
             # Whoever only looks whether the port is open, every ten seconds, is not worth a line.
             looked = request is None and isinstance(error, ConnectionLost)
             level = logging.DEBUG if looked else logging.INFO
-            _log.log(level, "an association with %s ended: %s", connection.address, error)
+            # By its text: whatever keeps log records would keep the error's frames, and what these hold open.
+            _log.log(level, "an association with %s ended: %s", connection.address, str(error))
         except asyncio.CancelledError:
             upper_layer.artim = min(upper_layer.artim, _FAREWELL)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from pacsops.gateway.part import Part
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Target]:
     return targets(tmp_path_factory.mktemp("spool"))
+
+
+@pytest.fixture(autouse=True)
+def _records_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """What is logged must not keep anything open."""
+    caplog.set_level(logging.DEBUG, "pacsops")
 
 
 def test_every_target_has_seeds(fuzzed: Mapping[str, Target]) -> None:
