@@ -96,23 +96,28 @@ def set_verification(database: Database, destination: str, method: Method, sourc
 
     What was delivered before is not asked about by itself, `orthanc reconcile` does.
     """
-    column = _ASKED_BY[source]
     with database.transaction() as tx:
-        breaker.know(tx, destination)
-        changed = tx.run(
-            f"UPDATE destination_health SET {column} = %(method)s WHERE destination = %(destination)s"  # noqa: S608
-            f" AND {column} <> %(method)s",
-            method=method.value,
+        return set_within(tx, destination, method, source)
+
+
+def set_within(tx: Transaction, destination: str, method: Method, source: str) -> bool:
+    """As `set_verification`, for who has more to say of it in the same transaction."""
+    column = _ASKED_BY[source]
+    breaker.know(tx, destination)
+    changed = tx.run(
+        f"UPDATE destination_health SET {column} = %(method)s WHERE destination = %(destination)s"  # noqa: S608
+        f" AND {column} <> %(method)s",
+        method=method.value,
+        destination=destination,
+    )
+    if changed:
+        tx.run(
+            "UPDATE routing_state SET verify_at = NULL, verify_reference = NULL, verify_error = NULL"
+            " WHERE destination = %(destination)s AND source = %(source)s"
+            " AND (verify_at IS NOT NULL OR verify_error IS NOT NULL)",
             destination=destination,
+            source=source,
         )
-        if changed:
-            tx.run(
-                "UPDATE routing_state SET verify_at = NULL, verify_reference = NULL, verify_error = NULL"
-                " WHERE destination = %(destination)s AND source = %(source)s"
-                " AND (verify_at IS NOT NULL OR verify_error IS NOT NULL)",
-                destination=destination,
-                source=source,
-            )
     return changed > 0
 
 

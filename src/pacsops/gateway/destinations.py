@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
-from pacsops.database import Database
+from pacsops.database import Database, Transaction
 from pacsops.delivery import breaker, verification
 from pacsops.delivery.model import ErrorClass, Method
 from pacsops.dimse import Peer
@@ -64,24 +64,24 @@ def set_terms(database: Database, destinations: Collection[Destination]) -> None
                 name=destination.name,
             )
     for destination in destinations:
-        if verification.set_verification(database, destination.name, destination.verify, SOURCE):
-            _ask_for_what_is_kept(database, destination)
+        with database.transaction() as tx:  # one: a change that is known and not acted upon would not be seen again
+            if verification.set_within(tx, destination.name, destination.verify, SOURCE):
+                _ask_for_what_is_kept(tx, destination)
     if destinations:  # none: gateway.yml was never fit since the start, and says nothing about those it had
         named = {destination.name for destination in destinations}
         for name in verification.methods(database, SOURCE).keys() - named:
             verification.set_verification(database, name, Method.NONE, SOURCE)
 
 
-def _ask_for_what_is_kept(database: Database, destination: Destination) -> None:
+def _ask_for_what_is_kept(tx: Transaction, destination: Destination) -> None:
     if destination.verify is Method.NONE:
         return
-    with database.transaction() as tx:
-        tx.run(
-            """
-            UPDATE routing_state s SET verify_at = now(), verify_count = 0
-             WHERE source = 'gateway' AND destination = %(name)s AND status = 'success'
-               AND (verified_at IS NULL OR verified_at < completed_at)
-               AND EXISTS (SELECT 1 FROM gateway_instance i WHERE i.study_uid = s.study_id AND i.removed_at IS NULL)
-            """,
-            name=destination.name,
-        )
+    tx.run(
+        """
+        UPDATE routing_state s SET verify_at = now(), verify_count = 0
+         WHERE source = 'gateway' AND destination = %(name)s AND status = 'success'
+           AND (verified_at IS NULL OR verified_at < completed_at)
+           AND EXISTS (SELECT 1 FROM gateway_instance i WHERE i.study_uid = s.study_id AND i.removed_at IS NULL)
+        """,
+        name=destination.name,
+    )
