@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
+from psycopg2.errors import UndefinedTable
 from pydicom import Dataset
 from pynetdicom import evt
 from tests.support.archive import Archive
@@ -21,6 +22,7 @@ from pacsops.delivery import desk, verification
 from pacsops.delivery.model import Delivery, Event, Method, Status
 from pacsops.dimse import Timeouts
 from pacsops.gateway import presence, verify
+from pacsops.gateway.destinations import set_terms
 
 Answers = Iterable[tuple[int, Dataset | None]]
 
@@ -277,6 +279,29 @@ def test_what_is_in_the_spool_is_asked_about_when_a_destination_is_to_be_asked_f
 
     verified(forwarding, number)
     assert asked(forwarding, gone) == 0
+
+
+def test_who_is_cut_short_asks_about_what_is_in_the_spool_the_next_time(
+    forwarding: ForwardingSite, archive: Archive
+) -> None:
+    forwarding.address("PACS", archive.dicom_port, archive.aet)
+    (image,) = images(1)
+    number = forwarding.promise("PACS", forwarding.receive([image]), study=str(image.StudyInstanceUID))
+    forwarding.start()
+    forwarding.wait_for(number, Status.SUCCESS)
+    forwarding.stop()
+    forwarding.address("PACS", archive.dicom_port, archive.aet, verify="find")
+    destinations = list(forwarding.configuration.destinations.values())
+    with forwarding.database.transaction() as tx:
+        tx.run("ALTER TABLE gateway_instance RENAME TO away")
+    with pytest.raises(UndefinedTable):
+        set_terms(forwarding.database, destinations)
+    with forwarding.database.transaction() as tx:
+        tx.run("ALTER TABLE away RENAME TO gateway_instance")
+
+    forwarding.start()
+
+    verified(forwarding, number)
 
 
 def test_a_destination_that_is_no_more_to_be_asked_is_not(forwarding: ForwardingSite, archive: Archive) -> None:
