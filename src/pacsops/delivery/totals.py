@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from pacsops.database import Database
 from pacsops.delivery import sql
@@ -16,6 +18,9 @@ from pacsops.delivery import sql
 Totals = Counter[tuple[str, str]]
 """(metric, destination) → how often; the destination is empty for what is of the whole site. Metrics: received,
 matched, sent, success, failed, stuck, skipped, latency_count, latency_ms."""
+
+_AT_ONCE: Final = timedelta(days=30)
+"""Of events to be counted in one transaction: years of them would take longer than a statement may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +72,19 @@ def _begun(database: Database) -> bool:
     with database.transaction() as tx:
         if tx.one("SELECT current_setting('transaction_read_only') AS said")["said"] == "on":
             return False
-        # Ids and times of concurrent events differ in their order by far less than a day.
+        # The first id is not quite the first time, and what is not committed yet is not seen: by far less than a day.
         tx.run(
             "INSERT INTO metric_counted (until)"
-            " SELECT coalesce((SELECT at - interval '1 day' FROM routing_event ORDER BY id LIMIT 1), now())"
+            " SELECT coalesce((SELECT at FROM routing_event ORDER BY id LIMIT 1), now()) - interval '1 day'"
             " WHERE NOT EXISTS (SELECT 1 FROM metric_counted) ON CONFLICT DO NOTHING"
         )
     return True
 
 
 def _count_next(database: Database) -> bool:
-    """True: there may be more."""
+    """True: there is more."""
     with database.transaction() as tx:
-        span = tx.one_or_none(sql.NEXT_TO_COUNT)
+        span = tx.one_or_none(sql.NEXT_TO_COUNT, most=_AT_ONCE)
         if span is None or span["until"] <= span["since"]:
             return False
         for row in tx.all(sql.COUNT_EVENTS, **span):
@@ -90,4 +95,4 @@ def _count_next(database: Database) -> bool:
                 **row,
             )
         tx.run("UPDATE metric_counted SET until = %(until)s", until=span["until"])
-    return True
+    return bool(span["until"] - span["since"] == _AT_ONCE)

@@ -1,8 +1,8 @@
 -- Which events to count for good next; the row stays held, and whoever finds it held leaves the counting to its holder.
 -- Not those that somebody may still commit: an event's time is never before the start of its transaction. The hour is
--- for clocks that are set back; the thirty days keep the first count of an old database in bounds.
+-- for clocks that are set back.
 SELECT until AS since,
-       least(until + interval '30 days',
+       least(until + %(most)s,
              date_trunc('hour', now() - interval '1 hour'),
              (SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database())) AS until
   FROM metric_counted
