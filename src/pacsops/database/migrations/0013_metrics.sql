@@ -12,3 +12,7 @@ CREATE TABLE metric_counted (
     the_one        boolean      PRIMARY KEY DEFAULT true CHECK (the_one),
     until          timestamptz  NOT NULL
 );
+-- Where the index does not know a range of the table yet, all of it is read: up to now the fifth that was written since
+-- the last vacuum.
+ALTER INDEX idx_routing_event_at SET (autosummarize = on);
+SELECT brin_summarize_new_values('idx_routing_event_at');
