@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from tests.integration.cli.conftest import CommandLine, Site
 from tests.support.deliveries import as_delivered
 from tests.support.network import free_port
 from tests.support.orthanc import OrthancServer
+from tests.support.pages import DOCS
 from tests.support.postgres import PostgresServer
 from tests.support.studies import a_study
 
@@ -21,6 +25,8 @@ from pacsops.delivery.desk import DeliveryFilter
 from pacsops.delivery.heartbeat import GATEWAY
 from pacsops.observe import measured
 from pacsops.words import now
+
+PAGE = DOCS / "monitoring.md"
 
 
 def read(text: str) -> list[Sample]:
@@ -224,6 +230,29 @@ def test_json_has_the_same_with_both_names(eventful: Site, cli: CommandLine) -> 
     ]
     assert (sent["kind"], sent["value"], sent["graphite"]) == ("counter", 2, "routing.MERCURE.sent")
     assert cli("metrics", "--json", "--format", "graphite").exit_code == 2
+
+
+def test_the_line_for_cron_hands_over_whole_files_whatever_answers(
+    healthy: Site, orthanc: OrthancServer, cli: CommandLine, tmp_path: Path
+) -> None:
+    (line,) = (line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("* * * * * root "))
+    command = line.removeprefix("* * * * * root ")
+    for there, here in (
+        ("/var/lib/prometheus/node-exporter", str(tmp_path)),
+        ("/run/", f"{tmp_path}/"),
+        ("/opt/orthanc/bin/orthanc", f"{sys.executable} -m pacsops.cli.main"),
+    ):
+        assert there in command
+        command = command.replace(there, here)
+
+    def collected() -> float | None:
+        subprocess.run(["sh", "-c", command], env={**os.environ, "ORTHANC_ENV": str(cli.env_file)}, check=True)
+        assert not (tmp_path / "orthanc.new").exists()
+        return value(read((tmp_path / "orthanc.prom").read_text()), "orthanc_up", service="orthanc")
+
+    assert collected() == 1
+    orthanc.stop()
+    assert collected() == 0
 
 
 def test_no_patient_and_no_password_is_in_it(eventful: Site, cli: CommandLine) -> None:
