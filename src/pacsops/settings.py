@@ -53,6 +53,12 @@ class Settings:
     """The authorities it believes of them."""
     canary_destinations: frozenset[str] = frozenset()
     """Where synthetic studies (`orthanc canary`) may be delivered."""
+    graphite_host: str = ""
+    """Whom the router tells the site's metrics; empty: nobody."""
+    graphite_port: int = 2003
+    """Its port for the plaintext protocol."""
+    graphite_prefix: str = "orthanc"
+    """What their names begin with there."""
     gateway_host: str = "127.0.0.1"
     """Where the gateway is reached from this host."""
     gateway_listen: str = "127.0.0.1"
@@ -122,6 +128,9 @@ class Settings:
             router_key=values.path("ROUTER_KEY"),
             router_trusted=values.path("ROUTER_TRUSTED"),
             canary_destinations=frozenset(filter(None, values.text("CANARY_DESTINATIONS", "").split(","))),
+            graphite_host=values.text("GRAPHITE_HOST", ""),
+            graphite_port=values.number("GRAPHITE_PORT", 2003),
+            graphite_prefix=values.text("GRAPHITE_PREFIX", "orthanc").strip("."),
             gateway_host=values.text("GATEWAY_HOST", "127.0.0.1"),
             gateway_listen=values.text("GATEWAY_LISTEN", "127.0.0.1"),
             gateway_port=values.number("GATEWAY_PORT", 0),

@@ -1,4 +1,4 @@
-"""What compose.yml, systemd's units and supervisor's configuration say of the catalogue's services.
+"""What compose.yml, systemd's units and supervisor's configuration say of the catalogue's services; and the .env.
 
 The files in golden/ are what was reviewed: `make golden` writes them anew, and the change is read in the diff.
 golden/ has a host without a gateway, golden/edge/ one that is nothing else.
@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.ansible.conftest import CHECKOUT
+
+from pacsops.settings import Settings
 
 GOLDEN = CHECKOUT / "tests" / "ansible" / "golden"
 HASHES = re.compile(r"\b[0-9a-f]{64}\b|(?<=-)[0-9a-f]{12}\b")
@@ -80,9 +82,18 @@ def test_a_gateway_is_between_the_networks_and_writes_its_spool_alone(edge: dict
 
 
 def test_no_secret_is_in_what_everybody_may_read(rendered: dict[str, str], edge: dict[str, str]) -> None:
-    """compose.yml and units are 0644; supervisor's files, which hold secrets, are their owner's alone."""
+    """compose.yml and units are 0644; supervisor's files and .env, which hold secrets, are their owner's alone."""
     for name, content in (*rendered.items(), *edge.items()):
-        assert name.endswith(".conf") or "secret.of" not in content, name
+        assert name.endswith((".conf", ".env")) or "secret.of" not in content, name
+
+
+def test_the_settings_are_read_as_the_inventory_means_them(rendered: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(rendered["site.env"])
+    settings = Settings.load(tmp_path / ".env", environ={})
+
+    assert (settings.orthanc_password, settings.postgres_password) == ("secret.of.orthanc", "secret.of.pacsops")
+    graphite = (settings.graphite_host, settings.graphite_port, settings.graphite_prefix)
+    assert graphite == ("graphite.example.org", 2003, "orthanc")
 
 
 def test_every_container_is_confined(rendered: dict[str, str], edge: dict[str, str]) -> None:

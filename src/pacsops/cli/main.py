@@ -22,6 +22,7 @@ from pacsops.cli import (
     history,
     import_destinations,
     logs,
+    metrics,
     orders,
     reconcile,
     replay,
@@ -50,6 +51,7 @@ _EXIT_CODES = "Exit code: 0 done, 1 nothing to do, 2 an error."
 _SEE_ALSO: Mapping[str, tuple[str, ...]] = {
     "status": ("show-stuck", "show-pending", "logs"),
     "logs": ("status", "history"),
+    "metrics": ("status", "doctor"),
     "show-stuck": ("history", "retry", "skip"),
     "show-pending": ("history", "destinations"),
     "history": ("retry", "routes explain", "logs --study"),
@@ -146,7 +148,7 @@ def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
 def _assemble() -> None:
     assert isinstance(orthanc, Sections)
     orthanc.sections = {
-        "Health": (status.status, doctor.doctor, logs.logs, version.version),
+        "Health": (status.status, doctor.doctor, logs.logs, metrics.metrics, version.version),
         "Deliveries": (
             deliveries.show_stuck,
             deliveries.show_pending,

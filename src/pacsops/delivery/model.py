@@ -189,7 +189,8 @@ class UnevaluatedStudy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEvent:
     """One row of routing_event. `detail` keys by event: error, error_class, dimse_status, sop_class, transfer_syntax,
-    next_retry_at, job_id, duration_ms, instances, method, reason, by, pool, seconds."""
+    next_retry_at, job_id, duration_ms, open_ms (since it was promised or taken up again, when all of it arrived),
+    instances, method, reason, by, pool, seconds."""
 
     at: datetime
     event: Event

@@ -66,7 +66,14 @@ def finish(database: Database, claim: Claim, *, duration_ms: int | None) -> bool
         if row is None:
             return False
         attempt = {**row, "attempt_count": claim.attempt}
-        record(tx, Event.SEND_SUCCESS, attempt, duration_ms=duration_ms, instances=len(claim.instances))
+        record(
+            tx,
+            Event.SEND_SUCCESS,
+            attempt,
+            duration_ms=duration_ms,
+            open_ms=row["open_ms"],
+            instances=len(claim.instances),
+        )
         if row["status"] == Status.PENDING:
             record(tx, Event.DELIVERY_GREW, row, instances=row["remaining"])
         breaker.note_success(tx, claim.destination)

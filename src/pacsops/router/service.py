@@ -18,6 +18,7 @@ from pacsops.orthanc import Orthanc
 from pacsops.router.direct import OrthancOutlet
 from pacsops.router.dispatcher import Dispatcher
 from pacsops.router.feed import Feed
+from pacsops.router.graphite import GraphitePush
 from pacsops.router.nightly import Nightly
 from pacsops.router.probes import Probes
 from pacsops.router.reconcile import scan_when_due
@@ -68,6 +69,9 @@ class Router:
             Loop("reconcile", self._nightly.step),
             Loop("beat", self._beat),
         ]
+        self._graphite = GraphitePush(settings, self.site.database) if settings.graphite_host else None
+        if self._graphite is not None:
+            self._loops.append(Loop("graphite", self._graphite.step))
         self._listener: WakeListener | None = None
 
     def start(self) -> None:
@@ -96,6 +100,8 @@ class Router:
             loop.join(_STOP_SECONDS)
         self._probes.close()
         self._verifier.close()
+        if self._graphite is not None:
+            self._graphite.close()
         with suppress(DatabaseUnreachable):
             ROUTER.withdraw(self.site.database, self.site.worker)
         _LOG.info("router_stopped", worker=self.site.worker)

@@ -18,6 +18,8 @@ from typing import Any, Self
 import pytest
 from click.testing import CliRunner, Result
 from tests.support.network import eventually
+from tests.support.orthanc import OrthancServer
+from tests.support.peers import Peer
 
 from pacsops.cli.main import orthanc as orthanc_command
 from pacsops.database import Database
@@ -29,6 +31,7 @@ from pacsops.delivery.planner import StudyIdentity
 from pacsops.delivery.retry import Failure
 from pacsops.delivery.studies import Evaluation, evaluated
 from pacsops.delivery.versions import note_routes
+from pacsops.orthanc import ensure
 from pacsops.routes import RetryPolicy, Route, Selection, load_routes
 from pacsops.settings import Settings
 
@@ -254,6 +257,17 @@ def site(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Sit
     values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
     files = {"routes_file": tmp_path / "routes.yml", "services_file": tmp_path / "services.json"}
     yield Site(Settings(**{**values, **files}), database)
+
+
+@pytest.fixture
+def healthy(site: Site, orthanc: OrthancServer) -> Iterator[Site]:
+    """Orthanc, PostgreSQL and router answer, every destination of the routes is configured."""
+    with Peer("MERCURE") as mercure, Peer("MODLINK") as modlink:
+        for peer in (mercure, modlink):
+            ensure(orthanc.client, peer.modality())
+        site.routes_in_force()
+        site.router_is_alive()
+        yield site
 
 
 @pytest.fixture

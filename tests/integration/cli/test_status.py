@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -11,24 +10,11 @@ from tests.integration.cli.conftest import ROUTES, CommandLine, Site
 from tests.support.deliveries import as_delivered
 from tests.support.network import free_port
 from tests.support.orthanc import OrthancServer
-from tests.support.peers import Peer
 from tests.support.postgres import PostgresServer
 from tests.support.studies import a_study
 
 from pacsops.delivery import nightly, verification
 from pacsops.delivery.versions import note_routes
-from pacsops.orthanc import ensure
-
-
-@pytest.fixture
-def healthy(site: Site, orthanc: OrthancServer) -> Iterator[Site]:
-    """Orthanc, PostgreSQL and router answer, every destination of the routes is configured."""
-    with Peer("MERCURE") as mercure, Peer("MODLINK") as modlink:
-        for peer in (mercure, modlink):
-            ensure(orthanc.client, peer.modality())
-        site.routes_in_force()
-        site.router_is_alive()
-        yield site
 
 
 @pytest.fixture
@@ -169,6 +155,7 @@ def test_without_postgres_the_rest_is_still_shown(
 
 READING = (
     ["status"],
+    ["metrics"],
     ["destinations"],
     ["test-destination", "MODLINK"],
     ["routes"],

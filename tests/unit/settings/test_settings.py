@@ -70,3 +70,12 @@ def test_who_sends_to_the_gateway_over_tls_shows_a_certificate_where_authorities
     assert Settings.load(environ={**trusted, "GATEWAY_TLS_CLIENTS": "none"}).gateway_tls_clients == "none"
     with pytest.raises(SettingsError, match="GATEWAY_TLS_CLIENTS in the environment is 'maybe'"):
         Settings.load(environ={"GATEWAY_TLS_CLIENTS": "maybe"})
+
+
+def test_nobody_is_told_metrics_unless_a_graphite_is_named() -> None:
+    """GRAPHITE_HOST is there and empty where a deployment knows of none."""
+    none = Settings.load(environ={"GRAPHITE_HOST": ""})
+    named = Settings.load(environ={"GRAPHITE_HOST": "graphite", "GRAPHITE_PREFIX": "orthanc.prod."})
+
+    assert (none.graphite_host, none.graphite_port, none.graphite_prefix) == ("", 2003, "orthanc")
+    assert (named.graphite_host, named.graphite_prefix) == ("graphite", "orthanc.prod")

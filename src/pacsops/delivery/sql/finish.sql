@@ -26,4 +26,6 @@ UPDATE routing_state s
   FROM held
  WHERE s.id = held.id
 RETURNING s.id, s.status, s.source, s.study_id, s.route_name, s.destination, s.attempt_count,
-          cardinality(s.instances) - cardinality(s.delivered_instances) AS remaining
+          cardinality(s.instances) - cardinality(s.delivered_instances) AS remaining,
+          CASE WHEN s.status = 'success'
+               THEN greatest(0, round(extract(epoch FROM now() - s.open_since) * 1000))::bigint END AS open_ms
