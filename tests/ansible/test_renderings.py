@@ -112,3 +112,9 @@ def test_the_database_is_published_on_the_loopback_address_only(rendered: dict[s
     services = yaml.safe_load(rendered["compose.yml"])["services"]
 
     assert services["postgres"]["ports"] == ["127.0.0.1:5432:5432"]
+
+
+def test_scanners_reach_an_orthanc_whose_rest_api_is_for_its_host(rendered: dict[str, str]) -> None:
+    services = yaml.safe_load(rendered["compose.yml"])["services"]
+
+    assert services["orthanc"]["ports"] == ["127.0.0.1:8042:8042", "0.0.0.0:4242:4242"]
