@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Generator, Iterator
 
@@ -20,6 +21,10 @@ hypothesis.settings.register_profile(
     "pacsops", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("pacsops")
+
+# A script's background ignores Ctrl-C, and so would the commands under test that are to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What nobody closed is told of where rubbish is collected: it would be in the output of whichever command runs then.
 sys.unraisablehook = lambda unraisable: None
